@@ -1,0 +1,1 @@
+"""Cleaning web image-text corpora with cross-modal prototypes."""

@@ -6,5 +6,5 @@ __version__ = "0.0.1"
 
 _MODULES: dict[str, str] = {}
 
-__all__ = ["__version__"]  # noqa: PLE0604
+__all__ = ["__version__"]
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

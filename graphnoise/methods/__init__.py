@@ -10,5 +10,10 @@ METHODS = Registry(
             "coding-rate representations with prototype pseudo-labels",
             "ERASE, CIKM 2024",
         ),
+        "ppr_class_means": Entry(
+            "graphnoise.methods.ppr_class_means:PPRClassMeans",
+            "nearest class mean of PPR-smoothed features, untrained",
+            "smoothing: Predict then Propagate, ICLR 2019",
+        ),
     },
 )

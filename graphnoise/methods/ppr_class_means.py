@@ -107,7 +107,8 @@ def l1_rows(features: Features) -> Features:
 def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows divided by their Euclidean length; rows of zeros stay. Not in place."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(length > 0, length, 1)
+    unit: NDArray[np.float32] = (rows / np.where(length > 0, length, 1)).astype(np.float32)
+    return unit
 
 
 def class_sums(

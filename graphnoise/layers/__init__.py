@@ -1,0 +1,1 @@
+"""Graph layers and the kernels they are made of."""

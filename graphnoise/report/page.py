@@ -157,6 +157,9 @@ def _provenance(run: StoredRun) -> dict[str, str]:
         "Command": str(record.get("command", "")),
         "Method": audit.method,
         "Settings": settings,
+        "The method's own estimate of the noise rate": (
+            "" if audit.noise_rate is None else f"{percent(audit.noise_rate)}"
+        ),
         "Seed": "" if audit.seed is None else str(audit.seed),
         "Key of input and settings": str(record.get("key", "")),
         "Notes on the data": "; ".join(record.get("data", {}).get("notes", [])),

@@ -110,7 +110,8 @@ class AuditNumbers:
         rows: Rows of the audit.
         labelled: Rows that carry a given label; every number below is about those.
         counts: Verdict -> all rows of the audit.
-        noise_rate: Estimated share of wrong given labels, see `estimated_noise_rate`.
+        noise_rate: Share of the given labels believed wrong, see `believed_noise_rate`.
+        own_noise_rate: The method's own estimate of it, or None.
         detection: Comparison with the truth, or None.
         classes: Worst first.
         class_names: Names of the classes in their own order.
@@ -123,6 +124,7 @@ class AuditNumbers:
     labelled: int
     counts: dict[str, int]
     noise_rate: Estimate
+    own_noise_rate: float | None
     detection: Detection | None
     classes: list[ClassRow]
     class_names: list[str]
@@ -155,7 +157,8 @@ def audit_numbers(audit: LabelAudit, *, truth: ArrayLike | None = None) -> Audit
         rows=len(audit.given),
         labelled=int(shown.sum()),
         counts=counts,
-        noise_rate=estimated_noise_rate(audit),
+        noise_rate=believed_noise_rate(audit),
+        own_noise_rate=audit.noise_rate,
         detection=None if known is None else detection(audit, known),
         classes=class_table(audit, suggested, known),
         class_names=list(audit.class_names),
@@ -179,20 +182,16 @@ def wilson_interval(share: float, n: int) -> Estimate:
     return Estimate(share, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def estimated_noise_rate(audit: LabelAudit) -> Estimate:
-    """Share of given labels believed wrong: the audit's own estimate, else the flagged share.
+def believed_noise_rate(audit: LabelAudit) -> Estimate:
+    """Share of the given labels that the verdicts call wrong (relabel or reject).
 
-    `labelnoise.decide` estimates it as the mean of ``1 - quality``. The interval is Wilson's for
-    that share of the labelled rows. If quality is a calibrated probability this is the interval
-    for rows drawn at random: ``p (1 - p)`` is the variance within rows, ``mean q (1 - q)``, plus
-    that between rows, ``var q``. It says nothing about a quality that is not calibrated.
+    The verdicts and not the mean of ``1 - quality``, which means something for a calibrated
+    quality only: views that were fitted to noisy labels are too modest, and it comes out far too
+    high. The interval is Wilson's for that share of the labelled rows. It covers the luck of
+    which rows were drawn, not the mistakes of the method.
     """
-    shown = audit.given >= 0
-    n = int(shown.sum())
-    if n and audit.noise_rate is not None:
-        return wilson_interval(float(audit.noise_rate), n)
-    share = float(flagged(audit)[shown].mean()) if n else 0.0
-    return wilson_interval(share, n)
+    n = int((audit.given >= 0).sum())
+    return wilson_interval(int(flagged(audit).sum()) / n if n else 0.0, n)
 
 
 def flagged(audit: LabelAudit) -> NDArray[np.bool_]:

@@ -109,6 +109,7 @@ def audit_sections(numbers: AuditNumbers) -> list[Section]:
         "curve": charts.threshold_chart(numbers.quality),
         "truth": truth,
         "points": threshold_points(numbers),
+        "start": _verdicts_threshold(numbers),
     }
     return [
         Section(
@@ -144,6 +145,13 @@ def threshold_points(numbers: AuditNumbers) -> list[list[float | None]]:
         [None if value is None else round(value, 4) for value in point]
         for point in zip(*columns, strict=True)
     ]
+
+
+def _verdicts_threshold(numbers: AuditNumbers) -> int:
+    """The point of the curve that keeps about as many labels as the verdicts do."""
+    kept = sum(row.keep for row in numbers.classes) / max(1, numbers.labelled)
+    curve = numbers.quality.kept
+    return min(range(len(curve)), key=lambda i: abs(curve[i] - kept))
 
 
 def render_page(numbers: AuditNumbers, sections: Sequence[Section], *, heading: Heading) -> str:

@@ -167,8 +167,9 @@ def test_wilson_interval_agrees_with_scipy(wrong, n):
     assert (mine.low, mine.high) == pytest.approx((peer.low, peer.high), abs=1e-6)
 
 
-def test_the_audits_own_noise_rate_is_preferred():
-    assert audit_numbers(small_audit(noise_rate=0.4)).noise_rate.value == 0.4
+def test_the_methods_own_noise_rate_does_not_replace_the_share_of_flagged_labels():
+    numbers = audit_numbers(small_audit(noise_rate=0.9))
+    assert (numbers.noise_rate.value, numbers.own_noise_rate) == (pytest.approx(2 / 6), 0.9)
 
 
 def test_an_audit_without_labels_or_rows_still_makes_a_page():

@@ -29,6 +29,11 @@ DATASETS = Registry(
         "corafull": Entry(_ARCHIVE, "19,793 papers, 70 topics; ERASE's split", _BOJCHEVSKI),
         "citeseer-full": Entry(_ARCHIVE, "4,230 papers, 6 topics", _BOJCHEVSKI),
         "dblp": Entry(_ARCHIVE, "17,716 papers, 4 topics", _BOJCHEVSKI),
+        "python-modules": Entry(
+            "graphnoise.datasets.python_modules:load_python_modules",
+            "about 3,000 installed Python modules, 12 packages; needs neither data nor network",
+            "this project",
+        ),
     },
 )
 

@@ -6,13 +6,17 @@ import zipfile
 from collections import defaultdict
 
 import numpy as np
+import pandas
 import pytest
 from scipy import sparse
 
-from graphnoise.datasets import DATASETS, load_graph
+from graphnoise.datasets import DATASETS, load_graph, python_modules
 from graphnoise.datasets.archives import extract
+from graphnoise.datasets.files import save_graph
 from graphnoise.datasets.places import Places, Remote, cache_folder
 from graphnoise.datasets.splits import fixed_counts_split, per_class_split
+from graphnoise.graph import graph_from_arrays
+from graphnoise.pyg import to_data
 
 
 @pytest.fixture
@@ -282,3 +286,282 @@ def test_links_and_other_files_are_refused(tmp_path):
 def test_every_registered_loader_can_be_imported():
     for name in DATASETS:
         assert callable(DATASETS.load(name))
+
+
+def example(**changes):
+    rng = np.random.default_rng(1)
+    features = rng.random((8, 20)) * (rng.random((8, 20)) < 0.1)
+    masks = {"train": [1, 1, 1, 0, 0, 0, 0, 0], "validation": [0, 0, 0, 1, 1, 0, 0, 0]}
+    arguments = {
+        "features": features,
+        "masks": masks | {"test": [0, 0, 0, 0, 0, 1, 1, 0]},
+        "edge_weight": [0.5, 1.0, 2.0],
+        "truth": [1, 0, 1, 1, 0, 0, 1, -1],
+        "class_names": ("cat", "día"),
+        "node_names": np.array(list("abcdefgh")),
+        "texts": tuple("text" * n for n in range(8)),
+        "name": "pets",
+        **changes,
+    }
+    return graph_from_arrays([[0, 1, 2], [1, 2, 7]], labels=[0, 0, 1, 1, 0, 1, 1, 0], **arguments)
+
+
+def assert_same_graph(one, other):
+    np.testing.assert_array_equal(one.adjacency.toarray(), other.adjacency.toarray())
+    dense = [
+        graph.features.toarray() if sparse.issparse(graph.features) else graph.features
+        for graph in (one, other)
+    ]
+    np.testing.assert_array_equal(*dense)
+    for key in ("given", "train", "validation", "test", "truth", "ids"):
+        np.testing.assert_array_equal(getattr(one, key), getattr(other, key))
+    assert (one.class_names, one.texts, one.name) == (other.class_names, other.texts, other.name)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"features": np.ones((8, 2))},
+        {"node_names": np.arange(8) + 3, "texts": None, "edge_weight": None},
+        {"truth": None, "node_names": None, "masks": {"train": np.ones(8)}},
+    ],
+)
+def test_a_saved_graph_comes_back(tmp_path, suffix, changes):
+    graph = example(**changes)
+    path = tmp_path / f"graph{suffix}"
+    save_graph(graph, path)
+    assert_same_graph(load_graph(path), graph)
+    assert [path.name for path in tmp_path.iterdir()] == [f"graph{suffix}"]
+
+
+def test_tensors_of_pygs_data_in_safetensors(tmp_path):
+    from safetensors.torch import save_file
+
+    data = to_data(example(texts=None))
+    tensors = {key: value for key, value in data.to_dict().items() if hasattr(value, "numpy")}
+    save_file(tensors, tmp_path / "data.safetensors")
+    graph = load_graph(tmp_path / "data.safetensors")
+    np.testing.assert_array_equal(graph.given, example().given)
+    np.testing.assert_array_equal(graph.adjacency.toarray(), example().adjacency.toarray())
+
+
+def test_the_archive_layout_is_a_users_file_too(tmp_path):
+    write_archive(tmp_path / "mine.npz")
+    graph = load_graph(tmp_path / "mine.npz")
+    assert (graph.n_nodes, graph.n_classes, graph.train.sum()) == (240, 3, 192)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y": None}, "has no key 'y'; found"),
+        ({"x": None}, "no key 'x', and of the sparse form"),
+        ({"y": np.array([{}] * 3)}, "cannot be read.*allow_pickle"),
+        ({"edge_index": np.array([[0], [9]])}, r"bad\.npz: edge_index must lie in 0 \.\. 2"),
+    ],
+)
+def test_a_bad_npz_is_named(tmp_path, changes, message):
+    content = {"edge_index": np.array([[0], [1]]), "x": np.ones((3, 1)), "y": np.array([0, 1, 1])}
+    content = {key: value for key, value in (content | changes).items() if value is not None}
+    np.savez(tmp_path / "bad.npz", **content)
+    with pytest.raises(ValueError, match=message):
+        load_graph(tmp_path / "bad.npz")
+
+
+def test_files_that_are_none(tmp_path):
+    for name in ("x.npz", "x.safetensors", "x.pt"):
+        (tmp_path / name).write_text("no data")
+    for name, message in (
+        ("x.npz", "cannot be read"),
+        ("x.safetensors", "cannot be read"),
+        ("x.pt", "a graph is a folder or one of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_graph(tmp_path / name)
+    with pytest.raises(ValueError, match="path must end in"):
+        save_graph(example(), tmp_path / "x.pt")
+
+
+NODES = """id,label,split,text,f1,f2
+07,cat,train,"a, b",1,0
+NA,dog,train,,0,1
+c,cat,validation,z,1,1
+d,,,,.5,2
+"""
+EDGES = "source,target,weight\n07,NA,2\nc,d,1\n"
+
+
+def write_tables(folder, nodes=NODES, edges=EDGES, kind="csv"):
+    for name, text in (("nodes", nodes), ("edges", edges)):
+        if kind == "csv":
+            (folder / f"{name}.csv").write_text(text)
+        else:
+            table = pandas.read_csv(
+                io.StringIO(text), dtype={"id": str, "source": str}, keep_default_na=False
+            )
+            table.to_parquet(folder / f"{name}.parquet")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_tables(tmp_path, kind):
+    write_tables(tmp_path, kind=kind)
+    graph = load_graph(tmp_path)
+    assert graph.ids.tolist() == ["07", "NA", "c", "d"]
+    assert graph.class_names == ("cat", "dog")
+    assert graph.given.tolist() == [0, 1, 0, -1]
+    assert graph.train.tolist() == [True, True, False, False]
+    assert graph.validation.tolist() == [False, False, True, False]
+    assert graph.texts == ("a, b", "", "z", "")
+    np.testing.assert_array_equal(graph.features, [[1, 0], [0, 1], [1, 1], [0.5, 2]])
+    expected = np.zeros((4, 4))
+    expected[0, 1] = expected[1, 0] = 2
+    expected[2, 3] = expected[3, 2] = 1
+    np.testing.assert_array_equal(graph.adjacency.toarray(), expected)
+
+
+def test_numeric_ids_labels_and_a_feature_file(tmp_path):
+    table = pandas.DataFrame({"id": [30, 10, 20], "label": [10, 9, None], "truth": [10, 9, 9]})
+    table.to_parquet(tmp_path / "nodes.parquet")
+    (tmp_path / "edges.csv").write_text("source,target\n10,30\n")
+    np.save(tmp_path / "features.npy", np.ones((3, 2)))
+    graph = load_graph(tmp_path)
+    assert graph.class_names == ("9", "10")
+    assert graph.ids.tolist() == [30, 10, 20]
+    assert graph.truth.tolist() == [1, 0, 0]
+    assert graph.given.tolist() == [1, 0, -1]
+    assert graph.adjacency[0, 1] == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("NA,dog", "07,dog", r"nodes\.csv: column 'id' .*distinct ids; found '07' in row 2"),
+        ("d,,,", ",,,", "column 'id' must hold an id.* in row 4"),
+        ("c,cat", "c,", "column 'label' must hold a label.* in row 3"),
+        ("cat,train", "cat,trian", "column 'split' .* found 'trian' in row 1"),
+        (".5,2", "x,2", "column 'f1' must hold finite numbers; found 'x' in row 4"),
+        (".5,2", ",2", "column 'f1' must hold finite numbers; found '' in row 4"),
+        ("id,label", "name,label", "has no column 'id'; found"),
+    ],
+)
+def test_bad_nodes_are_named(tmp_path, old, new, message):
+    write_tables(tmp_path, nodes=NODES.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        load_graph(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("c,d", "c,e", r"edges\.csv: column 'target' .*nodes table; found 'e' in row 2"),
+        ("NA,2", "NA,nan", "column 'weight' must hold finite numbers; found 'nan' in row 1"),
+        ("NA,2", "NA,-2", "edge_weight must be finite and non-negative, found -2.0 at edge 0"),
+        ("source", "from", "has no column 'source'"),
+    ],
+)
+def test_bad_edges_are_named(tmp_path, old, new, message):
+    write_tables(tmp_path, edges=EDGES.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        load_graph(tmp_path)
+
+
+def test_bad_folders_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"either nodes\.csv or nodes\.parquet, found \[\]"):
+        load_graph(tmp_path)
+    write_tables(tmp_path)
+    write_tables(tmp_path, kind="parquet")
+    with pytest.raises(ValueError, match=r"found \['nodes\.csv', 'nodes\.parquet'\]"):
+        load_graph(tmp_path)
+    for name in ("nodes", "edges"):
+        (tmp_path / f"{name}.parquet").unlink()
+    np.save(tmp_path / "features.npy", np.ones((3, 2)))
+    with pytest.raises(ValueError, match=r"features\.npy must be \[4, F\], got \(3, 2\)"):
+        load_graph(tmp_path)
+    (tmp_path / "features.npy").unlink()
+    write_tables(tmp_path, nodes="id,label\n1,a\n2,b\n", edges="source,target\n1,2\n")
+    with pytest.raises(ValueError, match="has no feature columns"):
+        load_graph(tmp_path)
+
+
+def write_package(folder, name, files):
+    for path, content in files.items():
+        target = folder / name / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content)
+
+
+@pytest.fixture
+def two_packages(tmp_path, monkeypatch):
+    """alpha and beta of six modules each, in a site-packages of their own."""
+    site = tmp_path / "site-packages"
+    write_package(
+        site,
+        "alpha",
+        {
+            "__init__.py": '"""Alpha helps."""\nfrom . import core\nfrom .core import thing\n',
+            "core.py": '"""The core."""\nimport beta.one as b\ndef computeThing(value): return b\n',
+            "deep/__init__.py": "",
+            "deep/low.py": "from ..core import thing\nfrom ... import nothing\n",
+            "deep/lower.py": "def later():\n    from alpha import core\n",
+            "broken.py": "def :\n",
+            "tests/test_core.py": "import alpha\n",
+        },
+    )
+    numbers = ("one", "two", "three", "four", "five")
+    write_package(
+        site,
+        "beta",
+        {"__init__.py": "import beta.one, beta.two\n"}
+        | {f"{word}.py": f"alphaValue = compute_thing_{word} = 1\n" for word in numbers},
+    )
+    monkeypatch.setattr(python_modules, "source_folders", lambda: [site])
+    monkeypatch.setattr(python_modules, "MIN_MODULES", 4)
+    monkeypatch.setattr(python_modules, "MIN_DOCUMENTS", 1)
+    return site
+
+
+def test_python_modules_by_hand(two_packages):
+    packages = python_modules.find_packages([two_packages])
+    graph = python_modules.build_graph(packages)
+    names = graph.ids.tolist()
+    # broken.py, the tests and the empty alpha.deep are left out
+    assert names[:5] == ["alpha", "alpha.core", "alpha.deep.low", "alpha.deep.lower", "beta"]
+    assert len(names) == 10
+    ends = graph.adjacency.tocoo()
+    pairs = {(names[i], names[j]) for i, j in zip(ends.row, ends.col, strict=True) if i < j}
+    assert pairs == {
+        ("alpha", "alpha.core"),
+        ("alpha.core", "beta.one"),
+        ("alpha.core", "alpha.deep.low"),
+        ("alpha.core", "alpha.deep.lower"),
+        ("beta", "beta.one"),
+        ("beta", "beta.two"),
+    }
+    assert graph.texts[:2] == ("Alpha helps.", "The core.")
+    assert graph.class_names == ("alpha", "beta")
+
+
+def test_words_do_not_tell_the_package(two_packages):
+    module = python_modules.read_module("alpha.core", two_packages / "alpha" / "core.py")
+    assert module.words == ("compute", "thing", "value", "the", "core")
+    documents = python_modules.visible_words([module], ("alpha", "beta"))
+    assert documents == [["compute", "thing", "value", "the"]]
+
+
+def test_python_modules_is_cached_and_repeatable(two_packages, alone, monkeypatch):
+    first = load_graph("python-modules", seed=1)
+    assert first.notes == ("3 isolated nodes kept",)
+    np.testing.assert_array_equal(first.given[first.train], first.truth[first.train])
+    monkeypatch.setattr(python_modules, "build_graph", None)  # a second build would fail
+    assert_same_graph(load_graph("python-modules", seed=1), first)
+    monkeypatch.setattr(python_modules, "MIN_MODULES", 100)
+    with pytest.raises(ValueError, match="needs 2 installed packages of at least 100 modules"):
+        load_graph("python-modules")
+
+
+def test_source_folders_are_those_of_this_python():
+    folders = python_modules.source_folders()
+    assert any((folder / "json" / "__init__.py").is_file() for folder in folders)
+    assert any((folder / "numpy" / "__init__.py").is_file() for folder in folders)

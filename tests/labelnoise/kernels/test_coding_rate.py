@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from benchmarks.speed.dense_erase import dense_coding_rate_loss
 from labelnoise.kernels.coding_rate import (
     class_coding_rate,
     closed_form,
@@ -180,6 +181,18 @@ def test_many_classes():
 
     torch.testing.assert_close(rates, want)
     torch.testing.assert_close(gradient, want_gradient)
+
+
+def test_dense_form_of_the_benchmark_is_the_same_loss():
+    features, labels = make_rows([7, 1, 30, 12], 0, 12)
+    features.requires_grad_()
+    loss, expansion, compression = dense_coding_rate_loss(features, labels, 4, **ERASE)
+    loss.backward()
+
+    rates, gradient = loss_and_gradient(features.detach(), labels, 4)
+
+    torch.testing.assert_close((loss, expansion, compression), tuple(rates), rtol=1e-6, atol=0)
+    torch.testing.assert_close(gradient, features.grad, rtol=1e-5, atol=1e-7)
 
 
 def test_only_the_loss_carries_a_gradient():

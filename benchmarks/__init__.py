@@ -1,0 +1,1 @@
+"""What the project measures: published tables again, and speed."""

@@ -1,0 +1,1 @@
+"""Speed and memory of the kernels, each against what a user would otherwise run."""

@@ -6,7 +6,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from graphnoise.graph import UNLABELLED, LabelledGraph
-from graphnoise.label_propagation import propagate_labels
+from graphnoise.label_propagation import neighbour_vote, propagate_labels
 
 # a softmax ten thousand times sharper or flatter than this says nothing a float32 could keep
 LOG_TEMPERATURES = (np.log(1e-4), np.log(1e4))
@@ -55,7 +55,12 @@ def probabilities_at(scores: NDArray[np.floating], temperature: float) -> NDArra
 
 
 def cross_fitted_propagation(
-    graph: LabelledGraph, *, seed: int, n_folds: int = 5, neighbour_weight: float = 0.9
+    graph: LabelledGraph,
+    *,
+    seed: int,
+    n_folds: int = 5,
+    neighbour_weight: float = 0.9,
+    n_steps: int = 50,
 ) -> NDArray[np.float32]:
     """What the other labels say about each node: propagation with the node's own fold left out.
 
@@ -70,10 +75,11 @@ def cross_fitted_propagation(
         seed: Of the assignment to folds.
         n_folds: 5: each node keeps four fifths of the evidence around it.
         neighbour_weight: Of `propagate_labels`; .9 reaches about ten hops.
+        n_steps: Of `propagate_labels`.
 
     Returns:
-        Probabilities ``[N, K]``, their temperature fitted to the given labels. A node that no
-        label reaches has equal probabilities.
+        Probabilities ``[N, K]``, their temperature fitted to the given labels; zero rows, which
+        an audit reads as silence, where no label reaches a node.
     """
     labelled = np.flatnonzero(graph.labelled)
     fold = np.random.default_rng(seed).permutation(len(labelled)) % n_folds
@@ -87,13 +93,12 @@ def cross_fitted_propagation(
             labels,
             n_classes=graph.n_classes,
             neighbour_weight=neighbour_weight,
+            n_steps=n_steps,
         )
         mean += scores / n_folds
         own[fold == held_out] = scores[labelled[fold == held_out]]
     mean[labelled] = own
-    logits = np.log(as_shares(mean))
-    temperature = temperature_by_likelihood(logits[labelled], graph.given[labelled])
-    return probabilities_at(logits, temperature)
+    return _calibrated(mean, labelled, graph.given)
 
 
 def as_shares(scores: NDArray[np.floating], *, floor: float = 1e-3) -> NDArray[np.float64]:
@@ -106,3 +111,43 @@ def as_shares(scores: NDArray[np.floating], *, floor: float = 1e-3) -> NDArray[n
     total, n_classes = scores.sum(axis=1, keepdims=True), scores.shape[1]
     shares = np.where(total > 0, scores / np.where(total > 0, total, 1), 1 / n_classes)
     return (1 - floor) * shares + floor / n_classes
+
+
+def recalibrated(probabilities: NDArray[np.floating], graph: LabelledGraph) -> NDArray[np.float32]:
+    """Probabilities ``[N, K]`` sharpened or flattened to explain the noisy validation labels.
+
+    The temperature works on their logarithms. Without validation nodes they stay as they are: a
+    classifier explains its own training labels too well to be calibrated on them. Zero rows stay.
+    """
+    return _calibrated(probabilities, np.flatnonzero(graph.validation), graph.given)
+
+
+def neighbours_labels(graph: LabelledGraph) -> NDArray[np.float32]:
+    """Given labels among the direct neighbours ``[N, K]``, train and validation, as probabilities.
+
+    A node's own label has no vote, so the temperature is fitted on all given labels. Zero rows
+    where no neighbour has a label.
+    """
+    votes = neighbour_vote(graph.adjacency, graph.given, graph.n_classes)
+    return _calibrated(votes, np.flatnonzero(graph.labelled), graph.given)
+
+
+def neighbours_answer(
+    graph: LabelledGraph, probabilities: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Mean of the neighbours' probabilities ``[N, K]``, a node's own left out.
+
+    Zero rows (no neighbours) stay zero.
+    """
+    total = graph.adjacency @ np.asarray(probabilities, dtype=np.float64)
+    degree = np.asarray(graph.adjacency.sum(axis=1), dtype=np.float64)[:, None]
+    return total / np.where(degree > 0, degree, 1)
+
+
+def _calibrated(
+    scores: NDArray[np.floating], rows: NDArray[np.int64], given: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    speaks = scores.sum(axis=1) > 0
+    logits, rows = np.log(as_shares(scores)), rows[speaks[rows]]
+    temperature = temperature_by_likelihood(logits[rows], given[rows])
+    return probabilities_at(logits, temperature) * speaks[:, None]

@@ -22,6 +22,7 @@ class ForwardCorrection(Loss):
         n_classes: Number of classes.
         warm_up: Epochs before the estimate; early enough that wrong labels are not yet learned.
         prior_weight: Weight of the identity in the estimate, as a share of one class's samples.
+            1 halves the estimated rates: the young classifier's own mistakes count as noise there.
 
     Source:
         Patrini et al., "Making Deep Neural Networks Robust to Label Noise: a Loss Correction
@@ -32,7 +33,7 @@ class ForwardCorrection(Loss):
     fixed: Tensor
 
     def __init__(
-        self, n_samples: int, n_classes: int, *, warm_up: int = 30, prior_weight: float = 0.1
+        self, n_samples: int, n_classes: int, *, warm_up: int = 50, prior_weight: float = 1.0
     ) -> None:
         super().__init__(n_samples, n_classes)
         if warm_up < 1 or prior_weight < 0:

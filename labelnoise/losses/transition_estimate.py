@@ -4,30 +4,26 @@ import torch
 from torch import Tensor
 
 
-def transition_from_confident_joint(
-    probabilities: Tensor, labels: Tensor, *, prior_weight: float = 0.1
-) -> Tensor:
-    """Rows of the confident joint, normalised.
+def confident_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Counts C[i, j] of samples truly i and given as j, as far as the predictions can tell.
 
     The threshold of class i is the mean probability of i among samples given as i. A sample counts
-    as truly i where its probability of i reaches the threshold (the largest such wins); C[j, i]
-    counts samples given as j and truly i. Counts of each given class are rescaled to its size, so
-    that samples without a confident class do not bias the rates.
+    as truly i where its probability of i reaches the threshold (the largest such wins). Counts of
+    each given class are then rescaled to its size, so that samples without a confident class do
+    not bias the rates.
 
     Args:
         probabilities: ``[M, K]``, of samples the model was not trained on: a model that has
-            learned the wrong labels reports T = 1.
+            learned the wrong labels finds none.
         labels: Given labels ``[M]`` in ``0 .. K-1``.
-        prior_weight: Adds this share of M / K samples without noise to each class; it decides the
-            rows of classes that nothing was confidently found to be.
 
     Returns:
-        ``T[i, j] = P(given = j | true = i)``, ``[K, K]``, rows sum to 1.
+        ``[K, K]``, true class first.
 
     Source:
         Northcutt, Jiang and Chuang, "Confident Learning", JAIR 2021, section 3.1.
     """
-    n_samples, n_classes = probabilities.shape
+    n_classes = probabilities.shape[1]
     given = torch.nn.functional.one_hot(labels, n_classes).to(probabilities.dtype)
     size = given.sum(dim=0)
     threshold = (given * probabilities).sum(dim=0) / size.clamp_min(1)
@@ -36,11 +32,36 @@ def transition_from_confident_joint(
     confident = probabilities.masked_fill(probabilities < threshold, -torch.inf)
     is_true = torch.nn.functional.one_hot(confident.argmax(dim=1), n_classes).to(given.dtype)
     is_true[~confident.isfinite().any(dim=1)] = 0
-    joint = given.T @ is_true
-    joint = joint * (size / joint.sum(dim=1).clamp_min(1))[:, None]
+    joint = is_true.T @ given
+    return joint * (size / joint.sum(dim=0).clamp_min(1))
+
+
+def transition_from_confident_joint(
+    probabilities: Tensor, labels: Tensor, *, prior_weight: float = 0.1
+) -> Tensor:
+    """Rows of the `confident_joint`, normalised; arguments as there.
+
+    Args:
+        probabilities: ``[M, K]``.
+        labels: ``[M]``.
+        prior_weight: Adds this share of M / K samples without noise to each class; it decides the
+            rows of classes that nothing was confidently found to be.
+
+    Returns:
+        ``T[i, j] = P(given = j | true = i)``, ``[K, K]``, rows sum to 1.
+    """
+    n_samples, n_classes = probabilities.shape
     prior = max(prior_weight, 1e-6) * max(n_samples, 1) / n_classes
-    counts = joint.T + prior * torch.eye(n_classes, dtype=joint.dtype, device=joint.device)
+    joint = confident_joint(probabilities, labels)
+    counts = joint + prior * torch.eye(n_classes, dtype=joint.dtype, device=joint.device)
     return counts / counts.sum(dim=1, keepdim=True)
+
+
+def noise_rate_from_confident_joint(probabilities: Tensor, labels: Tensor) -> float:
+    """Share of the `confident_joint` off its diagonal; 0 where nothing is confident."""
+    joint = confident_joint(probabilities, labels)
+    total = float(joint.sum())
+    return 1 - float(joint.diagonal().sum()) / total if total > 0 else 0.0
 
 
 def transition_from_anchors(probabilities: Tensor, *, quantile: float = 0.97) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 
 from labelnoise.losses import LOSSES, make_loss
 from labelnoise.losses.transition_estimate import (
+    noise_rate_from_confident_joint,
     transition_from_anchors,
     transition_from_confident_joint,
 )
@@ -223,6 +224,20 @@ def test_elr_targets_follow_the_recurrence_only_in_training():
     np.testing.assert_allclose(loss.targets.numpy(), expected, rtol=1e-12)
 
 
+def test_elr_targets_are_constants_of_the_gradient():
+    logits, labels, index = batch(scale=2.0)
+    moving, standing = built("elr"), built("elr")
+    first, second = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+
+    moving(first, labels, index).backward()
+    standing(logits, labels, index)
+    standing.eval()
+    standing(second, labels, index).backward()
+
+    assert not moving.targets.requires_grad
+    torch.testing.assert_close(first.grad, second.grad)
+
+
 def test_confident_joint_finds_the_transition_of_planted_noise():
     random = np.random.default_rng(0)
     truth = random.integers(N_CLASSES, size=20_000)
@@ -236,6 +251,8 @@ def test_confident_joint_finds_the_transition_of_planted_noise():
     )
 
     np.testing.assert_allclose(found, transition, atol=0.02)
+    rate = noise_rate_from_confident_joint(torch.tensor(probabilities), torch.tensor(given))
+    assert rate == pytest.approx((given != truth).mean(), abs=0.01)
 
 
 def test_confident_joint_by_hand():

@@ -1,0 +1,162 @@
+"""Two-layer graph networks over sparse or dense features, chosen by name."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal, Self, TypeAlias, get_args
+
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+from torch.nn import functional
+
+from graphnoise.graph import LabelledGraph
+from graphnoise.layers.attention import GraphAttention
+from graphnoise.layers.convolution import GraphConvolution, normalised_adjacency
+from graphnoise.layers.neighbourhood import Neighbourhood
+from graphnoise.layers.sparse_linear import SparseRows, sparse_linear
+
+Backbone: TypeAlias = Literal["gcn", "gat", "mlp"]
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Shape of a network.
+
+    Attributes:
+        backbone: "gcn" (mean over neighbours), "gat" (learned weights over neighbours) or "mlp"
+            (no edges).
+        hidden: Width of the hidden layer; of all heads together for "gat".
+        heads: Attention heads of the hidden layer of "gat", a divisor of `hidden`.
+        dropout: On the input and on the hidden layer.
+    """
+
+    backbone: Backbone = "gcn"
+    hidden: int = 64
+    heads: int = 8
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.backbone not in get_args(Backbone):
+            raise ValueError(
+                f"backbone must be one of {list(get_args(Backbone))}, got {self.backbone!r}"
+            )
+        if self.hidden < 1 or not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"want hidden >= 1 and dropout in [0, 1), got {self.hidden} and {self.dropout}"
+            )
+        if self.backbone == "gat" and (self.heads < 1 or self.hidden % self.heads):
+            raise ValueError(f"heads must divide hidden {self.hidden}, got {self.heads}")
+
+
+class Network(nn.Module, ABC):
+    """Features and edges in, logits out; the graph is fixed when the network is built."""
+
+    features: Tensor | SparseRows
+
+    def __init__(self, graph: LabelledGraph, settings: NetworkSettings, device: str) -> None:
+        super().__init__()
+        self.settings = settings
+        matrix = graph.features
+        if sparse.issparse(matrix):
+            self.features = SparseRows.from_scipy(matrix).to(device)
+        else:
+            self.features = torch.tensor(matrix, device=device)
+
+    @classmethod
+    def for_graph(cls, graph: LabelledGraph, settings: NetworkSettings, device: str) -> Self:
+        """Network with fresh weights on the device."""
+        return cls(graph, settings, device).to(device)
+
+    def forward(self) -> Tensor:
+        """Logits ``[N, K]`` of every node."""
+        return self.classify(self.embed())
+
+    @abstractmethod
+    def embed(self) -> Tensor:
+        """Hidden layer ``[N, hidden]`` after its non-linearity, before dropout."""
+
+    @abstractmethod
+    def classify(self, hidden: Tensor) -> Tensor:
+        """Logits ``[N, K]`` from the hidden layer."""
+
+    def _input(self) -> Tensor | SparseRows:
+        if not self.training or self.settings.dropout == 0:
+            return self.features
+        if isinstance(self.features, SparseRows):
+            return self.features.dropped(self.settings.dropout)
+        return functional.dropout(self.features, self.settings.dropout)
+
+    def _dropped(self, hidden: Tensor) -> Tensor:
+        return functional.dropout(hidden, self.settings.dropout, self.training)
+
+
+class ConvolutionalNetwork(Network):
+    """GCN: convolution, ReLU, convolution."""
+
+    def __init__(self, graph: LabelledGraph, settings: NetworkSettings, device: str) -> None:
+        super().__init__(graph, settings, device)
+        self.normalised = normalised_adjacency(graph.adjacency).to(device)
+        self.first = GraphConvolution(graph.features.shape[1], settings.hidden)
+        self.second = GraphConvolution(settings.hidden, graph.n_classes)
+
+    def embed(self) -> Tensor:
+        """See `Network.embed`."""
+        return torch.relu(self.first(self._input(), self.normalised))
+
+    def classify(self, hidden: Tensor) -> Tensor:
+        """See `Network.classify`."""
+        logits: Tensor = self.second(self._dropped(hidden), self.normalised)
+        return logits
+
+
+class AttentionNetwork(Network):
+    """GAT: attention with several heads, ELU, attention with one head."""
+
+    def __init__(self, graph: LabelledGraph, settings: NetworkSettings, device: str) -> None:
+        super().__init__(graph, settings, device)
+        self.neighbourhood = Neighbourhood.from_adjacency(graph.adjacency).to(device)
+        width = settings.hidden // settings.heads
+        self.first = GraphAttention(graph.features.shape[1], width, heads=settings.heads)
+        self.second = GraphAttention(settings.hidden, graph.n_classes)
+
+    def embed(self) -> Tensor:
+        """See `Network.embed`."""
+        return functional.elu(self.first(self._input(), self.neighbourhood))
+
+    def classify(self, hidden: Tensor) -> Tensor:
+        """See `Network.classify`."""
+        logits: Tensor = self.second(self._dropped(hidden), self.neighbourhood)
+        return logits
+
+
+class MultilayerPerceptron(Network):
+    """Linear, ReLU, linear: what the features say without the edges."""
+
+    def __init__(self, graph: LabelledGraph, settings: NetworkSettings, device: str) -> None:
+        super().__init__(graph, settings, device)
+        # fresh weights as of a torch linear layer, input first for the sparse product
+        start = nn.Linear(graph.features.shape[1], settings.hidden)
+        self.weight = nn.Parameter(start.weight.detach().T.contiguous())
+        self.bias = nn.Parameter(start.bias.detach().clone())
+        self.second = nn.Linear(settings.hidden, graph.n_classes)
+
+    def embed(self) -> Tensor:
+        """See `Network.embed`."""
+        features = self._input()
+        if isinstance(features, SparseRows):
+            projected = sparse_linear(features, self.weight)
+        else:
+            projected = features @ self.weight
+        return torch.relu(projected + self.bias)
+
+    def classify(self, hidden: Tensor) -> Tensor:
+        """See `Network.classify`."""
+        logits: Tensor = self.second(self._dropped(hidden))
+        return logits
+
+
+NETWORKS: dict[Backbone, type[Network]] = {
+    "gcn": ConvolutionalNetwork,
+    "gat": AttentionNetwork,
+    "mlp": MultilayerPerceptron,
+}

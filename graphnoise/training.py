@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from graphnoise.graph import LabelledGraph
+from graphnoise.graph import UNLABELLED, LabelledGraph
 
 Selection: TypeAlias = Literal["noisy_validation", "clean_validation", "last"]
 Progress: TypeAlias = Callable[[int, int, dict[str, float]], None]
@@ -48,8 +49,8 @@ class Schedule:
 
     Attributes:
         epochs: Upper bound.
-        patience: Epochs without a better selection score before stopping;
-            None never stops early.
+        patience: Epochs without a better selection score before stopping, at least 1;
+            None never stops early, and nor does "last", which has no score.
         evaluate_every: Epochs between evaluations. 1 as in the papers; more where an evaluation
             costs as much as an epoch.
         selection: "noisy_validation" (accuracy on the given labels of the validation nodes, the
@@ -71,6 +72,8 @@ class Schedule:
             )
         if self.epochs < 1 or self.evaluate_every < 1 or self.checkpoint_every < 1:
             raise ValueError("epochs, evaluate_every and checkpoint_every must be at least 1")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be at least 1 or None, got {self.patience}")
 
 
 @dataclass
@@ -149,7 +152,8 @@ def train(
     for epoch in range(first, schedule.epochs):
         if history.stopped_early:
             break
-        loss = trainee.run_epoch(epoch)
+        # a NumPy number would make the checkpoint unreadable under weights_only
+        loss = float(trainee.run_epoch(epoch))
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss} in epoch {epoch}; lower the learning rate"
@@ -175,7 +179,8 @@ def accuracies(probabilities: NDArray[np.float32], graph: LabelledGraph) -> dict
 
     Args:
         probabilities: ``[N, K]``.
-        graph: Masks and labels; keys without labels are left out.
+        graph: Masks and labels; nodes of unknown truth do not count, and keys without labels
+            are left out.
     """
     predicted = probabilities.argmax(axis=1)
     scores = {}
@@ -185,16 +190,18 @@ def accuracies(probabilities: NDArray[np.float32], graph: LabelledGraph) -> dict
     if graph.truth is not None:
         right = predicted == graph.truth
         for key, mask in (("clean_validation", graph.validation), ("test", graph.test)):
-            if mask.any():
-                scores[key] = float(right[mask].mean())
+            known = mask & (graph.truth != UNLABELLED)
+            if known.any():
+                scores[key] = float(right[known].mean())
     return scores
 
 
 def _check_selectable(graph: LabelledGraph, selection: Selection) -> None:
     if selection != "last" and not graph.validation.any():
         raise ValueError(f"selection {selection!r} needs validation nodes, the graph has none")
-    if selection == "clean_validation" and graph.truth is None:
-        raise ValueError("selection 'clean_validation' needs the graph's truth, which is None")
+    truth = graph.truth if graph.truth is not None else np.full(graph.n_nodes, UNLABELLED)
+    if selection == "clean_validation" and (truth[graph.validation] == UNLABELLED).all():
+        raise ValueError("selection 'clean_validation' needs the truth of validation nodes")
 
 
 def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -229,7 +236,11 @@ def _save(
 
 
 def _resume(trainee: Trainee, path: Path) -> tuple[TrainingHistory, dict[str, Tensor], int]:
-    content = torch.load(path, weights_only=True)
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no checkpoint; delete it to start afresh")
+    # a run begun on a GPU may be finished without one
+    place = None if torch.cuda.is_available() else "cpu"
+    content = torch.load(path, weights_only=True, map_location=place)
     if content.get("version") != CHECKPOINT_VERSION:
         raise ValueError(
             f"checkpoint {path} has version {content.get('version')}, want {CHECKPOINT_VERSION};"

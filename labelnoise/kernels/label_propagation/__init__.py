@@ -58,7 +58,7 @@ def propagate(
     Args:
         matrix: P ``[N, N]``: a scipy sparse matrix or a torch CSR or COO tensor on the device of
             `values`; see `normalise`. Weights take the dtype of `values`. May be memory-mapped.
-        values: Y at the start ``[N, K]``, finite, float32 or float64, array or tensor. Not modified.
+        values: Y at the start ``[N, K]``: finite, float32 or float64, array or tensor; kept.
         neighbour_weight: w, in ``[0, 1]``.
         anchor: B ``[N, K]``, of the kind of `values`; None for the unanchored form.
         clamp: Lowest and highest value; applied after every step.

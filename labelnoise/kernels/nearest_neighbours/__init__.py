@@ -30,7 +30,7 @@ def nearest_neighbours(
 ) -> tuple[Tensor, Tensor]:
     """The `k` allowed candidates with the largest similarity to each query, best first.
 
-    Exact. Beside its arguments and results the "tiled" backend holds one tile of 1024 x 8192
+    Exact. Beside its arguments and results the "tiled" backend holds one tile of 1024 x 4096
     float32 scores and its two blocks of rows, "fused" a few numbers per row: no ``N x M`` matrix
     and no scaled copy of the features. Arithmetic is float32 whatever comes in.
 

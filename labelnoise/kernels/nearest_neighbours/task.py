@@ -35,8 +35,11 @@ def forbid(scores: Tensor, search: Search, first_query: int, first_candidate: in
     if search.allowed != "all":
         mine = search.query_labels[first_query : first_query + rows, None]
         theirs = search.candidate_labels[None, first_candidate : first_candidate + columns]
-        wanted = mine == theirs if search.allowed == "same_label" else mine != theirs
-        scores.masked_fill_(~(wanted & (mine >= 0) & (theirs >= 0)), -torch.inf)
+        unwanted = mine != theirs if search.allowed == "same_label" else mine == theirs
+        scores.masked_fill_(unwanted, -torch.inf)
+        # whole lines, so that the common case of few unknown labels costs next to nothing
+        scores[(mine[:, 0] < 0).nonzero()[:, 0]] = -torch.inf
+        scores[:, (theirs[0] < 0).nonzero()[:, 0]] = -torch.inf
     if search.exclude_self:
         start = max(first_query, first_candidate)
         stop = min(first_query + rows, first_candidate + columns)

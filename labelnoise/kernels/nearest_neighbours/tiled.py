@@ -8,7 +8,7 @@ from labelnoise.kernels._ranking import EMPTY, largest, unpack
 from labelnoise.kernels.nearest_neighbours.task import Search, forbid
 
 QUERY_ROWS = 1024
-CANDIDATE_ROWS = 8192
+CANDIDATE_ROWS = 4096
 
 
 def nearest_neighbours(search: Search) -> tuple[Tensor, Tensor]:

@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from graphnoise.cli.console import epoch_progress, facts, friendly_errors, output
+
+if TYPE_CHECKING:
+    from graphnoise.cli.folder import RunFolder
+    from graphnoise.cli.job import Job
 
 
 @friendly_errors
@@ -48,14 +52,18 @@ def denoise(
         selection=selection, preset=preset, epochs=epochs, overrides=tuple(settings or ()),
     )  # fmt: skip
     folder = RunFolder(out, job.key())
-    if folder.claim(force=force):
-        _already_done(folder)
-        return
+    with folder.locked():
+        if folder.claim(force=force):
+            _already_done(folder)
+        else:
+            _run(job, folder, device=device, root=root)
+
+
+def _run(job: "Job", folder: "RunFolder", *, device: str, root: Path | None) -> None:
     from graphnoise.cli import work
 
-    clock = work.Clock()
-    say = output()
-    with epoch_progress(method) as progress:
+    clock, say = work.Clock(), output()
+    with epoch_progress(job.method) as progress:
         fitted = work.classifier(
             job, device=device, progress=progress, checkpoint=folder.checkpoint
         )
@@ -71,7 +79,7 @@ def denoise(
     record = work.finish(folder, job=job, loaded=loaded, fitted=fitted, clock=clock)
     say.print()
     say.print(facts("", summary_rows(record)))
-    say.print(_next_commands(out, fitted.audit()))
+    say.print(_next_commands(folder.path, record["worst"]))
 
 
 def summary_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -108,7 +116,7 @@ def summary_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _already_done(folder: Any) -> None:
+def _already_done(folder: "RunFolder") -> None:
     from graphnoise.report.stored import RECORD
 
     folder.tidy()
@@ -128,8 +136,7 @@ def _data_line(data: Mapping[str, Any]) -> str:
     return "\n  ".join([line, *data["notes"]])
 
 
-def _next_commands(out: Path, audit: Any) -> str:
-    worst = audit.ids[audit.quality.argmin()] if len(audit) else 0
+def _next_commands(out: Path, worst: str) -> str:
     return (
         f"\npage     {out / 'report.html'}\ntable    {out / 'audit.parquet'}"
         f"\nwhy      graphnoise explain {out} {worst}"

@@ -1,7 +1,9 @@
 """A run folder: whose it is, whether it is finished, and how it is begun again."""
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,27 @@ class RunFolder:
         """Where training leaves its state."""
         return self.path / CHECKPOINT
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of the folder; it is made, and removed again if left empty.
+
+        The lock dies with the process, however that ends. Systems without `fcntl` go without.
+
+        Raises:
+            ValueError: Another process works in the folder, or it is a file.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"--out must be a folder, {self.path} is a file")
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle = _lock(self.path)
+        try:
+            yield
+        finally:
+            if handle is not None:
+                os.close(handle)
+            if not any(self.path.iterdir()):
+                self.path.rmdir()
+
     def claim(self, *, force: bool = False) -> bool:
         """Check that the folder may be used, and say whether the job is already done there.
 
@@ -40,10 +63,6 @@ class RunFolder:
         Raises:
             ValueError: The folder belongs to another job, or holds files of somebody else.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"--out must be a folder, {self.path} is a file")
-        if not self.path.exists():
-            return False
         if force:
             self.clear()
         record = _read(self.path / RECORD)
@@ -72,7 +91,6 @@ class RunFolder:
         Raises:
             ValueError: The data changed since the job was begun; its checkpoint would not fit.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         begun = _read(self.path / JOB)
         if begun is not None and begun.get("data_sha256") != details["data_sha256"]:
             raise ValueError(
@@ -97,6 +115,20 @@ class RunFolder:
         for name in OURS:
             (self.path / name).unlink(missing_ok=True)
         self.tidy()
+
+
+def _lock(folder: Path) -> int | None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: atomic files still keep two runs from mixing
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ValueError(f"another process is working in {folder}") from None
+    return handle
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -132,6 +132,7 @@ def finish(
         "seed": job.seed,
         "device": fitted.run.device,
         "scores": accuracies(fitted.predict_proba(), graph),
+        "worst": str(audit.ids[audit.quality.argmin()]),
         "labels": label_scores(audit, graph),
         "seconds": clock.seconds,
         "versions": {

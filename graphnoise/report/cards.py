@@ -145,9 +145,14 @@ def finding(
     if degree:
         same = sum(vote.given + vote.predicted for vote in votes if vote.label == favourite)
         where = "of that class" if parts else f"of class {view.class_names[favourite]}"
-        verb = "is" if same == 1 else "are"
-        parts.append(f"{same} of {degree} neighbours {verb} {where}")
+        parts.append(f"{_neighbours_in_words(same, degree)} {where}")
     return "; ".join(parts) + "." if parts else ""
+
+
+def _neighbours_in_words(same: int, degree: int) -> str:
+    if degree == 1:
+        return f"its only neighbour is {'' if same else 'not '}".rstrip()
+    return f"{same} of {degree} neighbours {'is' if same == 1 else 'are'}"
 
 
 def class_colours(cards: list[Card], n_classes: int) -> dict[int, str]:

@@ -157,7 +157,7 @@ def _provenance(run: StoredRun) -> dict[str, str]:
         "Command": str(record.get("command", "")),
         "Method": audit.method,
         "Settings": settings,
-        "The method's own estimate of the noise rate": (
+        "Own noise estimate": (
             "" if audit.noise_rate is None else f"{percent(audit.noise_rate)}"
         ),
         "Seed": "" if audit.seed is None else str(audit.seed),

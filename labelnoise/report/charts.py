@@ -165,7 +165,7 @@ def training_chart(
         series: Name and values in 0 .. 1 of each curve.
         best_epoch: The chosen epoch.
     """
-    frame = Frame()
+    frame = Frame(width=1080.0, height=280.0)
     last = max(1.0, max(epochs))
     lines = [
         Line(

@@ -13,9 +13,9 @@ import pytest
 from scipy import sparse
 from typer.testing import CliRunner
 
-import graphnoise.cli.folder
 import labelnoise
 from graphnoise.cli import app
+from graphnoise.cli.folder import RunFolder
 from graphnoise.cli.job import Job
 from graphnoise.cli.settings import chosen_settings
 from graphnoise.methods.erase_settings import EraseSettings
@@ -178,7 +178,7 @@ def test_ctrl_c_says_how_to_resume_and_the_same_command_finishes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(graphnoise.cli.folder.RunFolder, "commit", interrupted)
+        patch.setattr(RunFolder, "commit", interrupted)
         assert "run the same command to resume" in denoise(root, tmp_path / "run", expect=130)
     assert "its run is not finished" in call("report", tmp_path / "run", expect=2)
     denoise(root, tmp_path / "run")
@@ -220,12 +220,18 @@ def test_killed_training_resumes_with_the_same_result(root, tmp_path):
     assert sorted(path.name for path in broken.iterdir()) == OUTPUTS.split()
 
 
+def test_two_processes_do_not_share_a_folder(root, tmp_path):
+    with RunFolder(tmp_path / "run", "key").locked():
+        assert "another process is working" in denoise(root, tmp_path / "run", expect=2)
+    denoise(root, tmp_path / "run")
+
+
 def test_data_that_changed_since_the_run_began_is_refused(root, tmp_path, monkeypatch):
     def interrupted(self, record):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(graphnoise.cli.folder.RunFolder, "commit", interrupted)
+        patch.setattr(RunFolder, "commit", interrupted)
         denoise(root, tmp_path / "run", expect=130)
     job = json.loads((tmp_path / "run" / "job.json").read_text())
     (tmp_path / "run" / "job.json").write_text(json.dumps(job | {"data_sha256": "other"}))

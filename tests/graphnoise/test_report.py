@@ -14,7 +14,14 @@ from graphnoise.report import (
     read_run,
     write_run,
 )
-from graphnoise.report.cards import class_colours, ego_cards, most_suspicious, shortened
+from graphnoise.report.cards import (
+    ClassVotes,
+    class_colours,
+    ego_cards,
+    finding,
+    most_suspicious,
+    shortened,
+)
 from graphnoise.report.drawing import INNER, MAX_NEIGHBOURS, ego_drawing
 from graphnoise.report.stored import RECORD, known_truth, write_json
 from graphnoise.report.view import GraphView
@@ -89,6 +96,19 @@ def test_card_of_the_wrong_label_says_what_a_person_would_say():
     assert [(e.view, e.choice) for e in card.evidence] == [("propagated", 0), ("classifier", 0)]
     assert card.evidence[0].probability == pytest.approx(0.2)
     assert (card.truth, card.text) == (0, "text 1")
+
+
+@pytest.mark.parametrize(
+    ("given", "predicted", "sentence"),
+    [
+        (2, 1, "3 of 3 neighbours are of class left."),
+        (1, 0, "its only neighbour is of class left."),
+        (0, 0, "its only neighbour is not of class left."),
+    ],
+)
+def test_finding_is_good_english_without_views(given, predicted, sentence):
+    votes = (ClassVotes(0, "left", given, predicted),) if given else (ClassVotes(1, "r", 1, 0),)
+    assert finding(view_of(two_triangles()), (), votes, 0) == sentence
 
 
 def test_neighbours_without_a_given_label_count_by_prediction():

@@ -157,9 +157,7 @@ def _provenance(run: StoredRun) -> dict[str, str]:
         "Command": str(record.get("command", "")),
         "Method": audit.method,
         "Settings": settings,
-        "Own noise estimate": (
-            "" if audit.noise_rate is None else f"{percent(audit.noise_rate)}"
-        ),
+        "Own noise estimate": ("" if audit.noise_rate is None else f"{percent(audit.noise_rate)}"),
         "Seed": "" if audit.seed is None else str(audit.seed),
         "Key of input and settings": str(record.get("key", "")),
         "Notes on the data": "; ".join(record.get("data", {}).get("notes", [])),

@@ -82,13 +82,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Pair:
-    """One given class and another one suggested for it; `strength` is relative to the largest."""
+    """One given class and another one suggested for it, with its share of the given class."""
 
     given: str
     suggested: str
     rows: int
     share: float
-    strength: float
 
 
 @dataclass(frozen=True)
@@ -204,10 +203,9 @@ def transition_chart(
     ]
     shares = {(i, j): rows / sums[i] for rows, i, j in off}
     largest = max(shares.values(), default=1.0)
-    most = max((rows for rows, _, _ in off), default=1)
     if len(names) > MAX_HEAT_MAP:
         worst = sorted(off, key=lambda entry: (-entry[0], entry[1], entry[2]))[:MAX_PAIRS]
-        top = [Pair(names[i], names[j], rows, shares[i, j], rows / most) for rows, i, j in worst]
+        top = [Pair(names[i], names[j], rows, shares[i, j]) for rows, i, j in worst]
         return TransitionChart(title, names, [], top)
     cells = [
         Cell(i, j, rows / sums[i] if sums[i] else None, rows, shares.get((i, j), 0.0) / largest)

@@ -29,6 +29,16 @@ DATASETS = Registry(
         "corafull": Entry(_ARCHIVE, "19,793 papers, 70 topics; ERASE's split", _BOJCHEVSKI),
         "citeseer-full": Entry(_ARCHIVE, "4,230 papers, 6 topics", _BOJCHEVSKI),
         "dblp": Entry(_ARCHIVE, "17,716 papers, 4 topics", _BOJCHEVSKI),
+        "wikics": Entry(
+            "graphnoise.datasets.wikics:load_wikics",
+            "11,701 articles on computer science, 10 branches; 20 published splits",
+            "Mernyei and Cangea, arXiv 2007.02901",
+        ),
+        "ogbn-arxiv": Entry(
+            "graphnoise.datasets.ogbn_arxiv:load_ogbn_arxiv",
+            "169,343 papers, 40 subject areas; official split by year",
+            "Hu et al., NeurIPS 2020",
+        ),
         "python-modules": Entry(
             "graphnoise.datasets.python_modules:load_python_modules",
             "about 3,000 installed Python modules, 12 packages; needs neither data nor network",

@@ -1,16 +1,19 @@
+import gzip
 import io
+import json
 import pickle
 import tarfile
 import warnings
 import zipfile
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pandas
 import pytest
 from scipy import sparse
 
-from graphnoise.datasets import DATASETS, load_graph, python_modules
+from graphnoise.datasets import DATASETS, load_graph, ogbn_arxiv, python_modules
 from graphnoise.datasets.archives import extract
 from graphnoise.datasets.files import save_graph
 from graphnoise.datasets.places import Places, Remote, cache_folder
@@ -178,6 +181,61 @@ def test_a_bad_archive_is_named(alone, changes, message):
     write_archive(alone / "dblp.npz", **changes)
     with pytest.raises(ValueError, match=message):
         load_graph("dblp", root=alone)
+
+
+def test_wikics_by_hand(alone):
+    folder = alone / "WikiCS" / "raw"
+    folder.mkdir(parents=True)
+    content = {
+        "features": [[0.5, 1], [1, 1], [2, 2], [3, 3]],
+        "labels": [0, 1, 1, 0],
+        "links": [[1, 2], [], [0], [3]],
+        "train_masks": [[True, True, False, False], [False, True, False, True]],
+        "val_masks": [[False, False, True, False], [True, False, False, False]],
+        "stopping_masks": [[False] * 4] * 2,
+        "test_mask": [False] * 4,
+    }
+    (folder / "data.json").write_text(json.dumps(content))
+    for seed, split in ((0, 0), (5, 1)):
+        graph = load_graph("wikics", root=alone, seed=seed)
+        assert graph.train.tolist() == content["train_masks"][split]
+        assert graph.validation.tolist() == content["val_masks"][split]
+    np.testing.assert_array_equal(
+        graph.adjacency.toarray(), [[0, 1, 1, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    )
+    np.testing.assert_array_equal(graph.features, content["features"])
+    (folder / "data.json").write_text("{}")
+    with pytest.raises(ValueError, match="has no key 'features'"):
+        load_graph("wikics", root=alone)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_ogbn_arxiv_from_its_archive(tmp_path, monkeypatch, named):
+    files = {
+        "raw/edge.csv.gz": "0,1\n1,0\n2,3\n",
+        "raw/node-feat.csv.gz": "0.5,1\n1,-1\n2,2\n3,3\n",
+        "raw/node-label.csv.gz": "1\n0\n1\n0\n",
+        "split/time/train.csv.gz": "2\n1\n",
+        "split/time/valid.csv.gz": "0\n",
+        "split/time/test.csv.gz": "3\n",
+    }
+    if named:
+        files[ogbn_arxiv.CATEGORIES] = "label idx,arxiv category\n1,cs.LG\n0,cs.AI\n"
+    with zipfile.ZipFile(tmp_path / "arxiv.zip", "w") as packed:
+        for name, text in files.items():
+            packed.writestr(f"arxiv/{name}", gzip.compress(text.encode()))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    remote = replace(ogbn_arxiv.REMOTE, url=(tmp_path / "arxiv.zip").as_uri())
+    monkeypatch.setattr(ogbn_arxiv, "REMOTE", remote)
+    monkeypatch.setattr(Places, "folders", lambda _: [cache_folder()])
+    graph = load_graph("ogbn-arxiv")
+    np.testing.assert_array_equal(graph.adjacency.tocoo().coords, [[0, 1, 2, 3], [1, 0, 3, 2]])
+    np.testing.assert_array_equal(graph.features, [[0.5, 1], [1, -1], [2, 2], [3, 3]])
+    assert graph.truth.tolist() == [1, 0, 1, 0]
+    assert graph.given.tolist() == [1, 0, 1, -1]
+    assert graph.train.tolist() == [False, True, True, False]
+    assert graph.test.tolist() == [False, False, False, True]
+    assert graph.class_names == (("cs.AI", "cs.LG") if named else ("0", "1"))
 
 
 def test_splits_are_disjoint_repeatable_and_of_the_stated_size():

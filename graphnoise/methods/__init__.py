@@ -10,6 +10,11 @@ METHODS = Registry(
             "coding-rate representations with prototype pseudo-labels",
             "ERASE, CIKM 2024",
         ),
+        "prototype_mixture": Entry(
+            "graphnoise.methods.prototype_mixture:PrototypeMixtureClassifier",
+            "refined prototypes of smoothed spectral features with an estimated noise channel",
+            "ours, after ERASE and Dawid and Skene (1979)",
+        ),
         "ppr_class_means": Entry(
             "graphnoise.methods.ppr_class_means:PPRClassMeans",
             "nearest class mean of PPR-smoothed features, untrained",

@@ -238,8 +238,8 @@ class GCNSymmetric(GraphNetwork):
 
     @classmethod
     def default_settings(cls) -> NeuralSettings:
-        """GCN's own, and the loss's."""
-        return NeuralSettings(loss="sce")
+        """GCN's own; both parts weigh 1, which beat .1 to 1 on noisy validation labels of Cora."""
+        return NeuralSettings(loss="sce", loss_options={"forward_weight": 1.0})
 
 
 class GCNGeneralised(GraphNetwork):
@@ -249,8 +249,8 @@ class GCNGeneralised(GraphNetwork):
 
     @classmethod
     def default_settings(cls) -> NeuralSettings:
-        """GCN's own, and the loss's."""
-        return NeuralSettings(loss="gce")
+        """GCN's own; q = .3 beat .5 and .7 on noisy validation labels of Cora."""
+        return NeuralSettings(loss="gce", loss_options={"q": 0.3})
 
 
 class GCNEarlyLearning(GraphNetwork):
@@ -264,5 +264,5 @@ class GCNEarlyLearning(GraphNetwork):
 
     @classmethod
     def default_settings(cls) -> NeuralSettings:
-        """GCN's own; strength 1 and momentum .9, chosen on noisy validation labels of Cora."""
+        """GCN's own; of strengths .3, 1 and 3 the largest that does not collapse on Cora."""
         return NeuralSettings(loss="elr", loss_options={"strength": 1.0, "momentum": 0.9})

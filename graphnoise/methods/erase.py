@@ -12,6 +12,7 @@ from graphnoise.methods.base import Fitted, NodeClassifier
 from graphnoise.methods.calibration import (
     cross_fitted_propagation,
     probabilities_at,
+    recalibrated,
     temperature_by_likelihood,
 )
 from graphnoise.methods.erase_labels import similarity_to
@@ -87,7 +88,7 @@ class Erase(NodeClassifier[EraseSettings]):
             {
                 "propagated": cross_fitted_propagation(graph, seed=self.run.seed),
                 "prototype": prototype_view(similarity, graph),
-                "classifier": probabilities,
+                "classifier": recalibrated(probabilities, graph),
             },
             embedding=unit,
             history=history,

@@ -54,6 +54,18 @@ def write_result(name: str, measured: Mapping[str, Any]) -> Path:
     record = {
         "benchmark": f"speed/{name}",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        **machine(),
+        "measured": measured,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"speed_{name}.json"
+    path.write_text(json.dumps(record, indent=2) + "\n")
+    return path
+
+
+def machine() -> dict[str, Any]:
+    """The machine, its load and the versions a number belongs to."""
+    return {
         "machine": {
             "processor": _processor(),
             "cores": os.cpu_count(),
@@ -61,12 +73,7 @@ def write_result(name: str, measured: Mapping[str, Any]) -> Path:
             "load_before": round(os.getloadavg()[0], 1),
         },
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
-        "measured": measured,
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"speed_{name}.json"
-    path.write_text(json.dumps(record, indent=2) + "\n")
-    return path
 
 
 def _processor() -> str:

@@ -1,7 +1,7 @@
 """Two-layer graph networks over sparse or dense features, chosen by name."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self, TypeAlias, get_args
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional
 from graphnoise.graph import LabelledGraph
 from graphnoise.layers.attention import GraphAttention
 from graphnoise.layers.convolution import GraphConvolution, normalised_adjacency
+from graphnoise.layers.dropout import dropout
 from graphnoise.layers.neighbourhood import Neighbourhood
 from graphnoise.layers.sparse_linear import SparseRows, sparse_linear
 
@@ -83,11 +84,12 @@ class Network(nn.Module, ABC):
         if not self.training or self.settings.dropout == 0:
             return self.features
         if isinstance(self.features, SparseRows):
-            return self.features.dropped(self.settings.dropout)
-        return functional.dropout(self.features, self.settings.dropout)
+            values = dropout(self.features.values, self.settings.dropout)
+            return replace(self.features, values=values)
+        return dropout(self.features, self.settings.dropout)
 
     def _dropped(self, hidden: Tensor) -> Tensor:
-        return functional.dropout(hidden, self.settings.dropout, self.training)
+        return dropout(hidden, self.settings.dropout) if self.training else hidden
 
 
 class ConvolutionalNetwork(Network):

@@ -7,6 +7,7 @@ from scipy import sparse
 
 from graphnoise.graph import UNLABELLED, graph_from_arrays
 from graphnoise.layers.convolution import GraphConvolution, normalised_adjacency
+from graphnoise.layers.dropout import dropout
 from graphnoise.layers.sparse_linear import SparseRows
 from graphnoise.methods.base import Run
 from graphnoise.methods.calibration import (
@@ -166,6 +167,34 @@ def test_convolution_equals_pyg(dense):
 
     torch.testing.assert_close(out, expected)
     torch.testing.assert_close(ours.weight.grad, theirs.lin.weight.grad.T, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("probability", [0.25, 0.5, 0.6])
+def test_dropout_drops_the_share_in_every_place_and_keeps_the_mean(probability):
+    torch.manual_seed(0)
+    values = torch.ones(80_003, dtype=torch.float64)  # divides into no whole draws of 8
+
+    dropped = dropout(values, probability)
+
+    for place in range(8):
+        zero = (dropped[place::8] == 0).double().mean().item()
+        assert zero == pytest.approx(probability, abs=0.02)
+    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
+    assert dropped.unique().numel() == 2
+    # neighbours are independent: the share of pairs both dropped is the product
+    both = ((dropped[1:] == 0) & (dropped[:-1] == 0)).double().mean().item()
+    assert both == pytest.approx(probability**2, abs=0.02)
+
+
+def test_dropout_passes_the_gradient_through_what_is_kept():
+    values = torch.randn(50, requires_grad=True)
+    dropped = dropout(values, 0.5)
+    dropped.sum().backward()
+
+    torch.testing.assert_close(values.grad * values.detach(), dropped.detach())
+    assert dropout(values, 0.0) is values
+    with pytest.raises(ValueError, match="probability must lie in"):
+        dropout(values, 1.0)
 
 
 @pytest.mark.parametrize("backbone", NETWORKS)

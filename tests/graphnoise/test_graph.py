@@ -77,6 +77,13 @@ def test_directed_graph_is_made_undirected_and_noted():
     assert any("larger weight" in note for note in weighted.notes)
 
 
+def test_edges_of_weight_zero_are_no_edges():
+    graph = path(edge_index=[[0, 1, 1], [1, 0, 2]], edge_weight=[0.0, 0.0, 1.0])
+    assert graph.adjacency.nnz == 2
+    assert "2 edges of weight 0 removed" in graph.notes
+    assert "4 isolated nodes kept" in graph.notes
+
+
 def test_renumbered_nodes_give_the_renumbered_graph():
     order = np.array([3, 5, 0, 2, 1, 4])
     masks = {"train": mask(0, 3), "validation": mask(1, 4)}

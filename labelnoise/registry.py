@@ -47,6 +47,9 @@ class Registry(Mapping[str, Entry]):
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"{self.kind} must be one of {list(self._entries)}, got {name!r}{hint}")
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 

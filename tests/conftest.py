@@ -2,6 +2,11 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+# before anything imports triton, which reads it once; PyG imports triton
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -26,8 +31,6 @@ def real_data() -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    import torch
-
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:

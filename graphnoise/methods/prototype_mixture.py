@@ -1,6 +1,5 @@
 """Prototype mixture: refined prototypes of smoothed spectral features, behind a noisy channel."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
+from torch.nn import functional
 
 from graphnoise.graph import Features, LabelledGraph
 from graphnoise.label_propagation import personalised_pagerank_features
@@ -17,6 +17,12 @@ from graphnoise.methods.base import Fitted, NodeClassifier
 from graphnoise.methods.calibration import cross_fitted_propagation, neighbours_labels, recalibrated
 from graphnoise.methods.ppr_class_means import unit_rows
 from labelnoise.prototype_mixture import MixtureSettings, PrototypeMixture, fit_prototype_mixture
+from labelnoise.soft_regression import fit_soft_regression
+
+# rows a distilled regression is trained on, over all classes; more no longer change its answer
+DISTILLED_ROWS = 2500
+# inverse regularisation on four unit vectors side by side
+DISTILLED_STRENGTH = 9.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,9 @@ class PrototypeMixtureSettings:
         concentrations: See `MixtureSettings.concentration`.
         unlabelled_shares: See `MixtureSettings.unlabelled_share`; 0 where clusters and classes
             disagree, 1 where they coincide.
+        distilled_shares: Most confident share of each predicted class on which a regression is
+            trained, once on the classes and once on their probabilities; each regression and its
+            mean with the mixture are further candidates. Empty: none.
         n_averaged: Best candidates whose probabilities are averaged; one alone would follow the
             noise of the validation labels.
         expected_noise: See `MixtureSettings.expected_noise`.
@@ -44,12 +53,15 @@ class PrototypeMixtureSettings:
     centre: tuple[bool, ...] = (False, True)
     concentrations: tuple[float, ...] = (10.0, 20.0)
     unlabelled_shares: tuple[float, ...] = (0.0, 0.5, 1.0)
+    distilled_shares: tuple[float, ...] = (0.3, 0.6, 1.0)
     n_averaged: int = 3
     expected_noise: float = 0.3
 
     def __post_init__(self) -> None:
         if self.n_averaged < 1 or self.n_dimensions < 1:
             raise ValueError("n_averaged and n_dimensions must be at least 1")
+        if not all(0 < share <= 1 for share in self.distilled_shares):
+            raise ValueError(f"distilled_shares must lie in (0, 1], got {self.distilled_shares}")
         for name in ("hops", "centre", "concentrations", "unlabelled_shares"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must hold at least one candidate, found none")
@@ -61,8 +73,9 @@ class PrototypeMixtureClassifier(NodeClassifier[PrototypeMixtureSettings]):
     Features are weighted by inverse document frequency (counts only), reduced to
     ``n_dimensions`` and smoothed by anchored personalised PageRank. On each such view
     `fit_prototype_mixture` estimates prototypes together with the transition matrix of the given
-    labels. Of all candidates the ones that best predict the noisy validation labels are averaged;
-    under ``selection="last"`` all are.
+    labels. The mean of the best mixtures teaches logistic regressions on all views side by side.
+    Of all candidates the ones that best predict the noisy validation labels are averaged; under
+    ``selection="last"`` all are.
 
     What differs from ERASE: anchored symmetric smoothing of features instead of unanchored
     column-normalised smoothing of labels; prototypes are refined with corrected labels and with
@@ -71,8 +84,8 @@ class PrototypeMixtureClassifier(NodeClassifier[PrototypeMixtureSettings]):
     network: a fit takes seconds on a CPU.
 
     Attributes:
-        candidates_: After a fit: settings and validation accuracy of each candidate, best first.
-        transition_: Estimated P(given = j | true = i) ``[K, K]``, mean of the averaged candidates.
+        candidates_: After a fit: what each candidate is made of and whether it was chosen.
+        transition_: Estimated P(given = j | true = i) ``[K, K]``, mean of the best mixtures.
 
     Source:
         Ours; the parts are named in `labelnoise.prototype_mixture` and `graphnoise.methods.erase`.
@@ -84,74 +97,24 @@ class PrototypeMixtureClassifier(NodeClassifier[PrototypeMixtureSettings]):
 
     @classmethod
     def default_settings(cls) -> PrototypeMixtureSettings:
-        """24 candidates, fixed on nodes of Cora and Photo outside train, validation and test."""
+        """36 candidates, fixed on nodes of Cora and Photo outside train, validation and test."""
         return PrototypeMixtureSettings()
 
     def fit_graph(self, graph: LabelledGraph) -> Fitted:
-        """Fit every candidate, average the best."""
-        settings, device = self.settings, torch.device(self.run.device)
-        labels = torch.tensor(np.where(graph.train, graph.given, -1), device=device)
-        options = list(
-            product(settings.hops, settings.centre, settings.concentrations,
-                    settings.unlabelled_shares)
-        )  # fmt: skip
-        views, found = {}, []
-        for key, view in self._views(graph):
-            views[key] = torch.tensor(view, device=device)
-        for count, (hops, centre, concentration, share) in enumerate(options, start=1):
-            mixture = fit_prototype_mixture(
-                views[hops, centre], labels, graph.n_classes,
-                MixtureSettings(concentration, share, expected_noise=settings.expected_noise),
-            )  # fmt: skip
-            score = self._score(mixture.probabilities, graph)
-            found.append((score, (hops, centre, concentration, share), mixture))
-            self.run.progress(count, len(options), {"validation": score})
-        # stable: of equal candidates the first listed stays first, whatever the machine
-        found.sort(key=lambda candidate: -candidate[0])
-        n_kept = len(found) if self.run.selection == "last" else settings.n_averaged
+        """Fit every mixture, distil the mean of the best, average the best of all."""
+        views = self._views(graph)
+        mixtures = self._mixtures(graph, views)
+        best = self._best([mixture.probabilities for mixture in mixtures], graph)
+        taught = torch.stack([mixtures[i].probabilities for i in best]).mean(0)
+        answers = [mixture.probabilities for mixture in mixtures] + self._distilled(taught, views)
+        chosen = self._best(answers, graph)
+        self.transition_ = _mean([mixtures[i].transition for i in best]).astype(np.float64)
         self.candidates_ = [
-            dict(zip(("hops", "centre", "concentration", "unlabelled_share"), option, strict=True),
-                 validation_accuracy=score)
-            for score, option, _ in found
-        ]  # fmt: skip
-        kept = [mixture for _, _, mixture in found[:n_kept]]
-        return self._fitted(graph, kept, views[found[0][1][:2]])
-
-    def _views(self, graph: LabelledGraph) -> Iterator[tuple[tuple[int, bool], NDArray[Any]]]:
-        reduced = spectral_features(
-            graph.features, n_dimensions=self.settings.n_dimensions, seed=self.run.seed
-        )
-        for hops in self.settings.hops:
-            smooth = unit_rows(
-                personalised_pagerank_features(
-                    graph.adjacency, reduced, restart=self.settings.restart, n_steps=hops
-                )
-            )
-            for centre in self.settings.centre:
-                yield (hops, centre), unit_rows(smooth - smooth.mean(0)) if centre else smooth
-
-    def _score(self, probabilities: Tensor, graph: LabelledGraph) -> float:
-        """Accuracy on the validation labels that selection allows; 0 where it uses none."""
-        if self.run.selection == "last" or not graph.validation.any():
-            return 0.0
-        labels = graph.given
-        if self.run.selection == "clean_validation":
-            if graph.truth is None:
-                raise ValueError("selection 'clean_validation' needs the graph's truth")
-            labels = graph.truth
-        predicted = probabilities.argmax(1).cpu().numpy()
-        return float((predicted == labels)[graph.validation].mean())
-
-    def _fitted(
-        self, graph: LabelledGraph, kept: list[PrototypeMixture], embedding: Tensor
-    ) -> Fitted:
-        def mean(name: str) -> NDArray[Any]:
-            stacked: Tensor = torch.stack([getattr(mixture, name) for mixture in kept])
-            answer: NDArray[Any] = stacked.mean(0).cpu().numpy()
-            return answer
-
-        probabilities, corrected = mean("probabilities"), mean("corrected")
-        self.transition_ = mean("transition").astype(np.float64)
+            {**option, "chosen": position in chosen}
+            for position, option in enumerate(self._options())
+        ]
+        corrected = _mean([mixtures[i].corrected for i in best])
+        probabilities = _mean([answers[i] for i in chosen])
         own = corrected[np.arange(graph.n_nodes), np.maximum(graph.given, 0)]
         return Fitted(
             probabilities,
@@ -160,11 +123,116 @@ class PrototypeMixtureClassifier(NodeClassifier[PrototypeMixtureSettings]):
                 "propagated": cross_fitted_propagation(graph, seed=self.run.seed),
                 "neighbours": neighbours_labels(graph),
             },
-            embedding=embedding.cpu().numpy(),
+            embedding=torch.cat(list(views.values()), dim=1).cpu().numpy(),
             columns={
                 "clean_probability": np.where(graph.train, own, np.nan).astype(np.float32),
             },
         )
+
+    def _options(self) -> list[dict[str, Any]]:
+        """What each candidate is made of, in the order in which they are fitted."""
+        settings = self.settings
+        mixtures = [
+            {"hops": hops, "centre": centre, "concentration": concentration, "unlabelled": share}
+            for hops, centre, concentration, share in product(
+                settings.hops, settings.centre, settings.concentrations, settings.unlabelled_shares
+            )
+        ]
+        return mixtures + [
+            {"distilled": share, "soft": soft, "with_mixture": both}
+            for share, soft, both in product(settings.distilled_shares, *[(False, True)] * 2)
+        ]
+
+    def _views(self, graph: LabelledGraph) -> dict[tuple[int, bool], Tensor]:
+        """Unit rows ``[N, D]`` by (hops, centred)."""
+        settings, views = self.settings, {}
+        reduced = spectral_features(
+            graph.features, n_dimensions=settings.n_dimensions, seed=self.run.seed
+        )
+        for hops in settings.hops:
+            smooth = unit_rows(
+                personalised_pagerank_features(
+                    graph.adjacency, reduced, restart=settings.restart, n_steps=hops
+                )
+            )
+            for centre in settings.centre:
+                view = unit_rows(smooth - smooth.mean(0)) if centre else smooth
+                views[hops, centre] = torch.tensor(view, device=self.run.device)
+        return views
+
+    def _mixtures(
+        self, graph: LabelledGraph, views: dict[tuple[int, bool], Tensor]
+    ) -> list[PrototypeMixture]:
+        labels = torch.tensor(np.where(graph.train, graph.given, -1), device=self.run.device)
+        options = [option for option in self._options() if "hops" in option]
+        found = []
+        for count, option in enumerate(options, start=1):
+            settings = MixtureSettings(
+                option["concentration"],
+                option["unlabelled"],
+                expected_noise=self.settings.expected_noise,
+            )
+            view = views[option["hops"], option["centre"]]
+            found.append(fit_prototype_mixture(view, labels, graph.n_classes, settings))
+            self.run.progress(count, len(options), {"candidate": float(count)})
+        return found
+
+    def _distilled(self, taught: Tensor, views: dict[tuple[int, bool], Tensor]) -> list[Tensor]:
+        """Regressions on the confident part of `taught`, alone and averaged with it."""
+        rows = torch.cat(list(views.values()), dim=1)
+        one_hot = functional.one_hot(taught.argmax(1), taught.shape[1]).to(taught.dtype)
+        found = []
+        for share, targets in product(self.settings.distilled_shares, (one_hot, taught)):
+            chosen = most_confident(taught, share, at_most=DISTILLED_ROWS)
+            regression = fit_soft_regression(
+                rows[chosen], targets[chosen], strength=DISTILLED_STRENGTH
+            )
+            answer = regression.probabilities(rows)
+            found += [answer, (answer + taught) / 2]
+        return found
+
+    def _best(self, answers: list[Tensor], graph: LabelledGraph) -> list[int]:
+        """Positions of the answers that best predict the validation labels, best first.
+
+        All of them where selection uses no validation labels.
+        """
+        selection = self.run.selection
+        if selection == "last" or not graph.validation.any():
+            return list(range(len(answers)))
+        labels: NDArray[np.int64] | None = graph.given
+        if selection == "clean_validation":
+            labels = graph.truth
+        if labels is None:
+            raise ValueError("selection 'clean_validation' needs the graph's truth, which is None")
+        rows = np.flatnonzero(graph.validation)
+        right = [
+            float((answer[rows].argmax(1).cpu().numpy() == labels[rows]).mean())
+            for answer in answers
+        ]
+        # stable: of equals the first listed wins, whatever the machine
+        order = np.argsort(-np.array(right), kind="stable")
+        return [int(position) for position in order[: self.settings.n_averaged]]
+
+
+def most_confident(probabilities: Tensor, share: float, *, at_most: int) -> Tensor:
+    """Rows ``[M]`` with the largest probability of each predicted class, `share` of the class.
+
+    At least 5 rows of a class where it has them, at most ``at_most / K``: large classes would
+    otherwise teach the regression little but their size.
+    """
+    confidence, predicted = probabilities.max(1)
+    found = []
+    for label in range(probabilities.shape[1]):
+        members = (predicted == label).nonzero().squeeze(1)
+        wanted = min(int(share * len(members)), at_most // probabilities.shape[1])
+        order = confidence[members].argsort(descending=True, stable=True)
+        found.append(members[order[: max(5, wanted)]])
+    return torch.cat(found)
+
+
+def _mean(tensors: list[Tensor]) -> NDArray[Any]:
+    answer: NDArray[Any] = torch.stack(tensors).mean(0).cpu().numpy()
+    return answer
 
 
 def spectral_features(

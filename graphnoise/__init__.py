@@ -1,7 +1,58 @@
 """Learning with noisy labels on graphs."""
 
+from typing import TYPE_CHECKING
+
 from labelnoise.lazy import lazy_names
 
-_MODULES: dict[str, str] = {}
+if TYPE_CHECKING:
+    from graphnoise.datasets import DATASETS, load_graph
+    from graphnoise.graph import LabelledGraph, graph_from_arrays
+    from graphnoise.methods import METHODS
+    from graphnoise.methods.base import NodeClassifier, Run
+    from graphnoise.methods.erase import Erase, EraseSettings
+    from graphnoise.methods.prototype_mixture import (
+        PrototypeMixtureClassifier,
+        PrototypeMixtureSettings,
+    )
+    from graphnoise.noise import with_noise
+    from graphnoise.pyg import as_graph, to_data
+    from graphnoise.transforms import InjectLabelNoise, ScoreLabels
 
+_MODULES: dict[str, str] = {
+    "DATASETS": "graphnoise.datasets",
+    "Erase": "graphnoise.methods.erase",
+    "EraseSettings": "graphnoise.methods.erase",
+    "InjectLabelNoise": "graphnoise.transforms",
+    "LabelledGraph": "graphnoise.graph",
+    "METHODS": "graphnoise.methods",
+    "NodeClassifier": "graphnoise.methods.base",
+    "PrototypeMixtureClassifier": "graphnoise.methods.prototype_mixture",
+    "PrototypeMixtureSettings": "graphnoise.methods.prototype_mixture",
+    "Run": "graphnoise.methods.base",
+    "ScoreLabels": "graphnoise.transforms",
+    "as_graph": "graphnoise.pyg",
+    "graph_from_arrays": "graphnoise.graph",
+    "load_graph": "graphnoise.datasets",
+    "to_data": "graphnoise.pyg",
+    "with_noise": "graphnoise.noise",
+}
+
+__all__ = [
+    "DATASETS",
+    "METHODS",
+    "Erase",
+    "EraseSettings",
+    "InjectLabelNoise",
+    "LabelledGraph",
+    "NodeClassifier",
+    "PrototypeMixtureClassifier",
+    "PrototypeMixtureSettings",
+    "Run",
+    "ScoreLabels",
+    "as_graph",
+    "graph_from_arrays",
+    "load_graph",
+    "to_data",
+    "with_noise",
+]
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

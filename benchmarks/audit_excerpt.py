@@ -13,6 +13,8 @@ from benchmarks.speed.paired import RESULTS
 
 DATA, NOISE, METHOD, SEED = "cora", "uniform:0.3", "prototype_mixture", 0
 EXCERPT = RESULTS / "audit_excerpt.md"
+# pages that want the rows alone stop here
+EVIDENCE = "The evidence behind the same rows:"
 
 
 def main() -> None:
@@ -39,7 +41,7 @@ def write(audit: Any, truth: Any, path: Path) -> None:
     evidence = list(audit.evidence)
     lines += [
         "",
-        "The evidence behind the same rows:",
+        EVIDENCE,
         "",
         "| id | " + " | ".join(f"`{name}`" for name in evidence) + " |",
         "|---" * (1 + len(evidence)) + "|",

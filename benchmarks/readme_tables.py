@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.audit_excerpt import EVIDENCE
 from benchmarks.papers.erase_tables import markdown
 from benchmarks.speed.paired import RESULTS
 
@@ -93,7 +94,13 @@ def label_errors(results: Path) -> list[str]:
 
 
 def audit_excerpt(results: Path) -> list[str]:
-    """Rows of a real audit."""
+    """Rows of a real audit, without the evidence."""
+    lines = audit_evidence(results)
+    return lines[: lines.index(EVIDENCE)] if EVIDENCE in lines else lines
+
+
+def audit_evidence(results: Path) -> list[str]:
+    """Rows of a real audit with the evidence behind them."""
     return _copied(results / "audit_excerpt.md", "python -m benchmarks.audit_excerpt")
 
 
@@ -114,6 +121,7 @@ TABLES: Mapping[str, Callable[[Path], list[str]]] = {
     "detection": detection,
     "label-errors": label_errors,
     "audit-excerpt": audit_excerpt,
+    "audit-evidence": audit_evidence,
     "speed": speed,
 }
 

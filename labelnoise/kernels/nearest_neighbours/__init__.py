@@ -48,9 +48,9 @@ def nearest_neighbours(
         backend: "auto", or one of `BACKENDS` to insist on it. "fused" serves `k` up to 64.
 
     Returns:
-        scores: ``[N, k]`` float32, descending; -inf where fewer than `k` are allowed.
-        ids: ``[N, k]`` int64 rows of `candidates`; -1 where there is none. Of equal scores the
-            lower id comes first.
+        Scores ``[N, k]`` float32, descending, -inf where fewer than `k` are allowed; and ids
+        ``[N, k]`` int64, rows of `candidates`, -1 where there is none. Of equal scores the lower
+        id comes first.
 
     Raises:
         ValueError: An argument is outside the ranges above, or shapes, devices, dtypes disagree.

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 
 from labelnoise.audit import NO_LABEL, LabelAudit
 from labelnoise.audit.checks import checked_classes, checked_ids
+from labelnoise.noise_channel import NoiseChannel
 
 REASONS = {
     "views_agree": "The pooled views find the given label the likeliest class.",
@@ -63,6 +65,9 @@ class DecisionRule:
 
 
 DEFAULT_RULE = DecisionRule()
+# where the quality is a calibrated probability (`labelnoise.calibrate`) a label is flagged as soon
+# as it is rather wrong than right; to put another in its place asks for three chances in four
+CALIBRATED_RULE = DecisionRule(keep_quality=0.5, relabel_probability=0.75)
 
 
 def decide(
@@ -76,12 +81,18 @@ def decide(
     seed: int | None = None,
     rule: DecisionRule = DEFAULT_RULE,
     view_weights: Mapping[str, float] | None = None,
+    channel: NoiseChannel | None = None,
 ) -> LabelAudit:
     """Judge labels by pooled class probabilities.
 
     The views are pooled by their weighted geometric mean, ``p_k ∝ prod_v max(p_vk, floor) ^ w_v``
     with weights that add up to 1 over the views that speak. The quality of a label is the pooled
-    probability of the given class, and the suggested class is the pooled argmax. In this order:
+    probability of the given class, and the suggested class is the pooled argmax.
+
+    With a `channel` the given label is evidence too: ``p_k ^ (1 / T)`` is multiplied by the
+    probability ``C[k, given]`` that class k is given this label, and the posterior takes the
+    pool's place. Where the views know nothing, a label of a class that is right in 70 of 100
+    cases then has quality 0.7 instead of 1 / K. In this order:
 
     - no given label: abstain, or a proposed label where the rule says so (``no_given_label``);
     - no view speaks, or the pool is near uniform: abstain (``low_evidence``);
@@ -97,36 +108,47 @@ def decide(
         ids: Ids ``[N]``, int64 or str; row numbers by default.
         class_names: K names.
         method: Name of the method that made the views.
-        settings: Its settings, JSON values; the rule and the weights are added.
+        settings: Its settings, JSON values; the rule, the weights and the channel's temperature
+            are added.
         seed: Its seed.
         rule: Thresholds.
         view_weights: Name -> positive weight; 1 for each view by default.
+        channel: Transition matrix of the labels, and temperature of the pool; from
+            `labelnoise.calibrate.calibrate_views`. None: the views alone judge.
 
     Returns:
         The audit. Its evidence: per view ``NAME_p_given`` and ``NAME_class`` (NaN where silent),
         ``suggested`` and ``suggested_p`` (pooled), ``margin`` (quality minus the largest other
         class) and ``agreement`` (share of the views that chose the suggested class). Its
         ``noise_rate`` is the mean of 1 - quality where labels could be judged; its
-        ``transition`` counts the pooled probabilities as soft true classes.
+        ``transition`` is the channel's, or counts the pooled probabilities as soft true classes.
 
     Raises:
-        ValueError: No view, wrong shapes, negative or infinite scores, an unknown or bad weight.
+        ValueError: No view, wrong shapes, negative or infinite scores, an unknown or bad weight,
+            or a channel of other classes.
     """
     labels = np.asarray(given)
     names = checked_ids(np.arange(len(labels)) if ids is None else ids)
     labels = checked_classes("given", labels, names, len(class_names))
-    scaled = {
-        name: _scaled(name, view, (len(labels), len(class_names))) for name, view in views.items()
-    }
+    scaled = scaled_views(views, (len(labels), len(class_names)))
     weights = _checked_weights(scaled, view_weights or {})
-    pooled, weight_sum = _pool(scaled, weights, rule.probability_floor)
-    columns = _read_pool(pooled, weight_sum, labels, scaled, weights)
-    verdict, reason = _judge(columns, labels, weight_sum, len(class_names), rule)
+    logarithms, weight_sum = pooled_logarithms(scaled, weights, rule.probability_floor)
+    pooled, posterior = _true_class(logarithms, labels, channel)
+    columns = _read_pool(posterior, weight_sum, labels, scaled, weights)
+    weak = (weight_sum == 0) | (pooled.max(axis=1) * len(class_names) < rule.evidence_ratio)
+    verdict, reason = _judge(columns, labels, weak, rule)
     label = np.where(verdict == "keep", labels, NO_LABEL)
     label = np.where(verdict == "relabel", columns["suggested"], label).astype(np.int64)
     judged = (labels != NO_LABEL) & (weight_sum > 0)
     columns["suggested"] = np.where(weight_sum > 0, columns["suggested"], np.nan)
-    quality = np.where(judged, columns.pop("quality"), UNDECIDED_QUALITY)
+    told = judged if channel is None else labels != NO_LABEL
+    quality = np.where(told, columns.pop("quality"), UNDECIDED_QUALITY)
+    recorded: dict[str, Any] = {"decision_rule": asdict(rule), "view_weights": weights}
+    if channel is None:
+        transition = _soft_transition(posterior[judged], labels[judged])
+    else:
+        transition = channel.transition
+        recorded["pool_temperature"] = channel.temperature
     return LabelAudit(
         ids=names,
         given=labels,
@@ -138,11 +160,22 @@ def decide(
         class_names=class_names,
         method=method,
         reasons=REASONS,
-        settings={**(settings or {}), "decision_rule": asdict(rule), "view_weights": weights},
+        settings={**(settings or {}), **recorded},
         seed=seed,
-        transition=_soft_transition(pooled[judged], labels[judged]),
+        transition=transition,
         noise_rate=float(1 - quality[judged].mean()) if judged.any() else None,
     )
+
+
+def scaled_views(
+    views: Mapping[str, ArrayLike], shape: tuple[int, int]
+) -> dict[str, NDArray[np.float64]]:
+    """Views as `decide` reads them: rows ``[N, K]`` that add up to 1, all NaN where silent.
+
+    Raises:
+        ValueError: A view has another shape, or a negative or infinite score.
+    """
+    return {name: _scaled(name, view, shape) for name, view in views.items()}
 
 
 def _scaled(name: str, view: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -170,19 +203,40 @@ def _checked_weights(
     return {name: float(weights.get(name, 1.0)) for name in views}
 
 
-def _pool(
+def pooled_logarithms(
     views: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float], floor: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pooled probabilities ``[N, K]`` and the weight of the views that spoke ``[N]``."""
+    """Weighted mean of the views' logarithms ``[N, K]``, and the weight ``[N]`` that spoke.
+
+    Args:
+        views: From `scaled_views`, at least one.
+        weights: Name -> positive weight, for each view.
+        floor: Probabilities below it count as this much.
+    """
     first = next(iter(views.values()))
     total, weight_sum = np.zeros(first.shape), np.zeros(len(first))
     for name, view in views.items():
         speaks = ~np.isnan(view[:, 0])
         total[speaks] += weights[name] * np.log(np.maximum(view[speaks], floor))
         weight_sum += weights[name] * speaks
-    total /= np.where(weight_sum > 0, weight_sum, 1)[:, None]
-    pooled = np.exp(total - total.max(axis=1, keepdims=True, initial=-np.inf))
-    return pooled / pooled.sum(axis=1, keepdims=True), weight_sum
+    return total / np.where(weight_sum > 0, weight_sum, 1)[:, None], weight_sum
+
+
+def _true_class(
+    logarithms: NDArray[np.float64], labels: NDArray[Any], channel: NoiseChannel | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the pool says ``[N, K]``, and what it says together with the given label ``[N, K]``."""
+    if channel is None:
+        pooled: NDArray[np.float64] = softmax(logarithms, axis=1)
+        return pooled, pooled
+    if len(channel.transition) != logarithms.shape[1]:
+        raise ValueError(
+            f"channel must have {logarithms.shape[1]} classes, got {len(channel.transition)}"
+        )
+    pooled = channel.probabilities(logarithms)
+    posterior, known = pooled.copy(), labels != NO_LABEL
+    posterior[known] = channel.posterior(pooled[known], labels[known])
+    return pooled, posterior
 
 
 def _read_pool(
@@ -220,13 +274,11 @@ def _read_pool(
 def _judge(
     columns: Mapping[str, NDArray[np.float64]],
     labels: NDArray[Any],
-    weight_sum: NDArray[np.float64],
-    n_classes: int,
+    weak: NDArray[np.bool_],
     rule: DecisionRule,
 ) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
     best, probability = columns["suggested"], np.nan_to_num(columns["suggested_p"])
     unlabelled = labels == NO_LABEL
-    weak = (weight_sum == 0) | (probability * n_classes < rule.evidence_ratio)
     shared = columns["agreement"] >= rule.relabel_agreement
     confident = (probability >= rule.relabel_probability) & shared & ~weak
     ladder = [  # the first rung that holds decides

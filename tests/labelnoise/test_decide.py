@@ -3,6 +3,7 @@ import pytest
 
 from labelnoise.audit import LabelAudit
 from labelnoise.decide import REASONS, DecisionRule, decide
+from labelnoise.noise_channel import NoiseChannel
 
 NAMES = ("a", "b", "c")
 NONE = [np.nan] * 3
@@ -117,6 +118,35 @@ def test_transition_and_rate_of_certain_views():
     assert audit.noise_rate == pytest.approx(2 / 6, abs=1e-6)
 
 
+def test_channel_multiplies_what_the_given_label_says():
+    transition = np.array([[0.7, 0.2, 0.1], [0.15, 0.7, 0.15], [0.3, 0.0, 0.7]])
+    one = [
+        [0.3, 0.6, 0.1],  # sharpened: 9 : 36 : 1; times the column of 0: 6.3 : 5.4 : .3
+        [1 / 3, 1 / 3, 1 / 3],  # says nothing: the channel's column alone, .7 : .15 : .3
+        NONE,
+        [0.3, 0.6, 0.1],  # nothing was given
+    ]
+    audit = judge({"one": one}, [0, 0, 1, -1], channel=NoiseChannel(transition, temperature=0.5))
+
+    np.testing.assert_allclose(audit.quality, [6.3 / 12, 0.7 / 1.15, 0.7 / 0.9, 0.5])
+    assert audit.verdict.tolist() == ["keep", "abstain", "abstain", "abstain"]
+    assert audit.reason.tolist()[:3] == ["views_agree", "low_evidence", "low_evidence"]
+    np.testing.assert_allclose(audit.evidence["suggested_p"][[0, 3]], [6.3 / 12, 36 / 46])
+    assert audit.evidence["one_p_given"][0] == pytest.approx(0.3)
+    np.testing.assert_array_equal(audit.transition, transition)
+    assert audit.settings["pool_temperature"] == 0.5
+
+
+def test_uninformative_channel_changes_nothing():
+    views, given = random_views()
+    plain = judge(views, given)
+    other = judge(views, given, channel=NoiseChannel(np.full((3, 3), 1 / 3)))
+
+    np.testing.assert_array_equal(other.verdict, plain.verdict)
+    judged = ~np.isnan(plain.evidence["margin"])
+    np.testing.assert_allclose(other.quality[judged], plain.quality[judged])
+
+
 def test_order_of_rows_views_and_classes_does_not_show():
     views, given = random_views()
     plain = judge(views, given)
@@ -163,6 +193,7 @@ def test_no_rows():
         (lambda: judge({"x": [[1, 0, 0]]}, [0], view_weights={"y": 1.0}), r"names \['y'\]"),
         (lambda: judge({"x": [[1, 0, 0]]}, [0], view_weights={"x": 0.0}), "positive"),
         (lambda: judge({"x": [[1, 0, 0]]}, [3]), "given must lie in"),
+        (lambda: judge({"x": [[1, 0, 0]]}, [0], channel=NoiseChannel(np.eye(2))), "3 classes"),
         (lambda: DecisionRule(keep_quality=1.5), "keep_quality"),
         (lambda: DecisionRule(probability_floor=0.0), "probability_floor"),
         (lambda: DecisionRule(evidence_ratio=0.5), "evidence_ratio"),

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from graphnoise.graph import LabelledGraph
 from graphnoise.training import Progress, Selection, TrainingHistory, seeded, silent
 from labelnoise.audit import LabelAudit
-from labelnoise.decide import DecisionRule, decide
+from labelnoise.calibrate import calibrate_views
+from labelnoise.decide import CALIBRATED_RULE, DecisionRule, decide
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -51,6 +52,9 @@ class Fitted:
         embedding: ``[N, D]``, or None where the method has none.
         history: Of the training, or None where nothing is trained.
         columns: Further per-node numbers ``[N]`` worth reporting.
+        transition: The method's own estimate of P(given = j | true = i) ``[K, K]``; None where it
+            makes none, and the audit's calibration estimates it.
+        noise_rate: The method's own estimate of the share of wrong labels in 0..1, or None.
     """
 
     probabilities: NDArray[np.float32]
@@ -58,6 +62,8 @@ class Fitted:
     embedding: NDArray[np.float32] | None = None
     history: TrainingHistory | None = None
     columns: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    transition: NDArray[np.float64] | None = None
+    noise_rate: float | None = None
 
 
 class NodeClassifier(ABC, Generic[S]):
@@ -128,20 +134,44 @@ class NodeClassifier(ABC, Generic[S]):
     def audit(self, rule: DecisionRule | None = None) -> LabelAudit:
         """Keep, relabel or reject each given label, with a quality and a reason.
 
+        The views were fitted to noisy labels and answer P(given label). They are calibrated to
+        P(true class) on the validation nodes, whose labels trained nothing, or on all labelled
+        nodes where there are none; a classifier then vouches for the labels it has learned, and
+        the audit finds too few wrong ones.
+
         Args:
-            rule: Thresholds; the documented defaults where None.
+            rule: Thresholds; `CALIBRATED_RULE` where None.
+
+        Returns:
+            The audit. Its ``quality`` estimates the probability that the given label is right.
+            Its ``noise_rate`` and ``transition`` are the method's own estimates where it makes
+            them, else the calibration's.
         """
         fitted, graph = self._checked(), self.graph_
         rows = np.flatnonzero(graph.labelled)
-        return decide(
+        rule = rule or CALIBRATED_RULE
+        given, held_out = graph.given[rows], graph.validation[rows]
+        views, channel = calibrate_views(
             {name: view[rows] for name, view in fitted.views.items()},
-            graph.given[rows],
+            given,
+            fit_rows=held_out if held_out.any() else None,
+            probability_floor=rule.probability_floor,
+        )
+        audit = decide(
+            views,
+            given,
             ids=graph.ids[rows],
             class_names=graph.class_names,
             method=self.name,
             settings=self.get_params(),
             seed=self.run.seed,
-            rule=rule or DecisionRule(),
+            rule=rule,
+            channel=channel,
+        )
+        return replace(
+            audit,
+            transition=audit.transition if fitted.transition is None else fitted.transition,
+            noise_rate=audit.noise_rate if fitted.noise_rate is None else fitted.noise_rate,
         )
 
     def get_params(self) -> dict[str, Any]:

@@ -17,9 +17,12 @@ def temperature_by_likelihood(
 ) -> float:
     """Temperature T under which ``softmax(scores / T)`` best explains `labels`.
 
-    The labels may be wrong: noise only flattens the answer, which then says how far a *given*
-    label can be trusted. The likelihood is unimodal in ``1 / T`` (it is concave), so one bounded
-    scalar search finds the maximum.
+    The labels may be wrong: noise only flattens the answer, which is then P(given label) and not
+    P(true class). That brings views to one scale and ranks classes rightly; an audit takes the
+    noise out again with all views together (`labelnoise.calibrate`), because one view alone can
+    hardly tell a flat answer from noisy labels.
+
+    The likelihood is concave in ``1 / T``, so one bounded scalar search finds the maximum.
 
     Args:
         scores: Class scores ``[M, K]``; ``-inf`` rules a class out.

@@ -80,6 +80,7 @@ class CoTeaching(NodeClassifier[CoTeachingSettings]):
             classifier_views(graph, probabilities, seed=self.run.seed),
             embedding=np.hstack([trainee.first.embedding(), trainee.second.embedding()]),
             history=history,
+            noise_rate=trainee.noise_rate(),
         )
 
 
@@ -114,6 +115,11 @@ class CoTeachingTrainee:
         mean = (first.evaluated().softmax(1) + self.second.evaluated().softmax(1)) / 2
         rate = noise_rate_from_confident_joint(mean[nodes], first.held_out_labels)
         return torch.tensor(rate, dtype=torch.float64)
+
+    def noise_rate(self) -> float | None:
+        """The estimate as of the selected epoch; None where it was given or not yet made."""
+        rate = float(self.forget_rate)
+        return rate if self.settings.forget_rate is None and rate > 0 else None
 
     def probabilities(self) -> NDArray[np.float32]:
         """Mean of the two networks ``[N, K]``."""

@@ -20,6 +20,7 @@ from graphnoise.methods.networks import NETWORKS, NetworkSettings
 from graphnoise.training import Schedule, train
 from labelnoise.losses import make_loss
 from labelnoise.losses.base import Loss
+from labelnoise.losses.forward_correction import ForwardCorrection
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,16 @@ class NetworkTrainee:
             answer: NDArray[np.float32] = self.network.embed().cpu().numpy()
         return answer
 
+    def transition(self) -> NDArray[np.float64] | None:
+        """T ``[K, K]`` of forward correction as of the selected epoch; None where there is none.
+
+        None also where that epoch came before the estimate: T is the identity until then.
+        """
+        if not isinstance(self.loss, ForwardCorrection):
+            return None
+        matrix: NDArray[np.float64] = self.loss.transition.cpu().numpy().astype(np.float64)
+        return None if np.array_equal(matrix, np.eye(len(matrix))) else matrix
+
     def state(self) -> dict[str, Tensor]:
         """Weights of the network and buffers of the loss."""
         network = {f"network.{key}": value for key, value in self.network.state_dict().items()}
@@ -180,6 +191,7 @@ class GraphNetwork(NodeClassifier[NeuralSettings]):
             classifier_views(graph, probabilities, seed=self.run.seed),
             embedding=trainee.embedding(),
             history=history,
+            transition=trainee.transition(),
         )
 
 
@@ -195,7 +207,7 @@ def classifier_views(
 
     Returns:
         "classifier" and "neighbours" with temperatures fitted to the noisy validation labels, and
-        "propagated"; each ``[N, K]``.
+        "propagated"; each ``[N, K]``. The audit calibrates them to the true class.
     """
     return {
         "classifier": recalibrated(probabilities, graph),

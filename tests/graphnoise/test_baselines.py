@@ -126,6 +126,44 @@ def test_no_label_vouches_for_itself(view):
         np.testing.assert_array_equal(before.argsort(), after.argsort())
 
 
+def test_audit_reports_the_methods_own_noise_estimate_or_the_calibrations():
+    graph = random_graph()
+    neural = NeuralSettings(loss="forward", loss_options={"warm_up": 2}, epochs=4)
+    last = Run(selection="last")
+
+    forward = GraphNetwork(neural, run=last).fit(graph)
+    plain = GraphNetwork(NeuralSettings(epochs=2), run=last).fit(graph)
+    settings = CoTeachingSettings(NeuralSettings(epochs=4), warm_up=2, ramp=1)
+    pair = CoTeaching(settings, run=last).fit(graph)
+
+    np.testing.assert_allclose(forward.audit().transition, forward.fitted_.transition)
+    assert forward.fitted_.transition.diagonal().min() < 1
+    assert plain.fitted_.transition is None
+    np.testing.assert_allclose(plain.audit().transition.sum(axis=1), 1)
+    audit = plain.audit()
+    assert audit.noise_rate == pytest.approx(1 - audit.quality.mean(), abs=0.02)
+    assert pair.audit().noise_rate == pair.fitted_.noise_rate > 0
+
+
+def test_settings_that_fix_the_rate_are_no_estimate():
+    settings = CoTeachingSettings(NeuralSettings(epochs=2), forget_rate=0.3)
+    assert CoTeaching(settings).fit(random_graph()).fitted_.noise_rate is None
+
+
+@pytest.mark.parametrize("spec", ["uniform:0.3", "none"])
+def test_audit_of_cora_tells_the_noise_rate(real_data, spec):
+    from graphnoise.datasets import load_graph
+    from graphnoise.noise import with_noise
+
+    # seed of the noise as used while developing; the study's own draws are others
+    graph, drawn = with_noise(load_graph("cora", root=real_data), spec, seed=1002)
+    audit = PPRClassMeans().fit(graph).audit()
+    bad = np.isin(audit.verdict, ["relabel", "reject"])
+
+    assert audit.noise_rate == pytest.approx(drawn.realised_rate, abs=0.08)
+    assert bad.mean() == pytest.approx(drawn.realised_rate, abs=0.08)
+
+
 def test_silent_rows_stay_silent():
     graph = random_graph()
     isolated = graph.n_nodes - 1

@@ -111,7 +111,8 @@ class AuditNumbers:
         labelled: Rows that carry a given label; every number below is about those.
         counts: Verdict -> all rows of the audit.
         noise_rate: Share of the given labels believed wrong, see `believed_noise_rate`.
-        own_noise_rate: The method's own estimate of it, or None.
+        own_noise_rate: `LabelAudit.noise_rate`, the method's estimate of the share of wrong labels
+            whether or not it can name them; or None.
         detection: Comparison with the truth, or None.
         classes: Worst first.
         class_names: Names of the classes in their own order.
@@ -185,10 +186,10 @@ def wilson_interval(share: float, n: int) -> Estimate:
 def believed_noise_rate(audit: LabelAudit) -> Estimate:
     """Share of the given labels that the verdicts call wrong (relabel or reject).
 
-    The verdicts and not the mean of ``1 - quality``, which means something for a calibrated
-    quality only: views that were fitted to noisy labels are too modest, and it comes out far too
-    high. The interval is Wilson's for that share of the labelled rows. It covers the luck of
-    which rows were drawn, not the mistakes of the method.
+    The verdicts and not the method's own estimate, which the page shows beside it: that counts
+    chances instead of labels, and means something for a calibrated quality only. The interval is
+    Wilson's for the share of the labelled rows. It covers the luck of which rows were drawn, not
+    the mistakes of the method.
     """
     n = int((audit.given >= 0).sum())
     return wilson_interval(int(flagged(audit).sum()) / n if n else 0.0, n)

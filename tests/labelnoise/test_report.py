@@ -172,6 +172,15 @@ def test_the_methods_own_noise_rate_does_not_replace_the_share_of_flagged_labels
     assert (numbers.noise_rate.value, numbers.own_noise_rate) == (pytest.approx(2 / 6), 0.9)
 
 
+def test_the_page_shows_the_estimated_rate_beside_the_flagged_share():
+    told, untold = page(small_audit(noise_rate=0.876)), page(small_audit(noise_rate=None))
+    assert "Labels believed wrong" in told
+    assert "Labels believed wrong" in untold
+    assert "Labels estimated wrong" in told
+    assert "87.6" in told
+    assert "Labels estimated wrong" not in untold
+
+
 def test_an_audit_without_labels_or_rows_still_makes_a_page():
     nothing = small_audit().select([6])
     assert audit_numbers(nothing, truth=[2]).detection is None

@@ -12,6 +12,10 @@ def confident_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
     each given class are then rescaled to its size, so that samples without a confident class do
     not bias the rates.
 
+    `labelnoise.confident_learning` counts otherwise, as cleanlab does, and is no substitute here:
+    it takes the argmax of all classes where several pass, puts at least one sample on the
+    diagonal, rounds to whole samples, and works on NumPy arrays only.
+
     Args:
         probabilities: ``[M, K]``, of samples the model was not trained on: a model that has
             learned the wrong labels finds none.

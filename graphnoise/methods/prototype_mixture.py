@@ -124,6 +124,7 @@ class PrototypeMixtureClassifier(NodeClassifier[PrototypeMixtureSettings]):
                 "neighbours": neighbours_labels(graph),
             },
             embedding=torch.cat(list(views.values()), dim=1).cpu().numpy(),
+            transition=self.transition_,
             columns={
                 "clean_probability": np.where(graph.train, own, np.nan).astype(np.float32),
             },

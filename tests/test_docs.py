@@ -106,6 +106,11 @@ def test_page_names_every_part(page, names):
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
+def test_table_of_methods_names_no_other():
+    text = (PROJECT / "docs/methods/index.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", text, re.M) == list(METHODS)
+
+
 def test_noise_page_names_every_kind():
     text = (PROJECT / "docs/noise_and_protocols.md").read_text()
     assert [kind for kind in KINDS if f"`{kind}:R`" not in text and f"`{kind}`" not in text] == []

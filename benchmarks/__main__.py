@@ -1,4 +1,4 @@
-"""``python -m benchmarks run NAME [ARGUMENT ...]``: every committed number, by the name of its case.
+"""``python -m benchmarks run NAME [ARGUMENT ...]``: every committed number, by its case.
 
 Arguments after the name are those of the case; ``python -m benchmarks run NAME --help`` lists them.
 """
@@ -19,6 +19,7 @@ CASES = {
     "label_propagation": ["benchmarks.speed.label_propagation"],
     "confident_learning": ["benchmarks.speed.confident_learning"],
     "kernels": ["benchmarks.speed.kernels"],
+    "audit_excerpt": ["benchmarks.audit_excerpt"],
     "readme_tables": ["benchmarks.readme_tables"],
     "gpu": ["benchmarks.speed.gpu_kernels"],
 }  # fmt: skip

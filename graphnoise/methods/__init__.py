@@ -15,6 +15,11 @@ METHODS = Registry(
             "refined prototypes of smoothed spectral features with an estimated noise channel",
             "ours, after ERASE and Dawid and Skene (1979)",
         ),
+        "adaptive_mixture": Entry(
+            "graphnoise.methods.adaptive_mixture:AdaptiveMixture",
+            "prototype mixture or graph attention, whichever noisy validation trusts",
+            "ours",
+        ),
         "ppr_class_means": Entry(
             "graphnoise.methods.ppr_class_means:PPRClassMeans",
             "nearest class mean of PPR-smoothed features, untrained",

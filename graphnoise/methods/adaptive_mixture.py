@@ -1,0 +1,115 @@
+"""Adaptive mixture: the prototype mixture, or a graph attention network where that does better."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from graphnoise.graph import LabelledGraph
+from graphnoise.methods.base import Fitted, NodeClassifier
+from graphnoise.methods.calibration import recalibrated
+from graphnoise.methods.neural import GraphAttentionNetwork, NeuralSettings
+from graphnoise.methods.prototype_mixture import (
+    PrototypeMixtureClassifier,
+    PrototypeMixtureSettings,
+    most_confident,
+)
+
+
+@dataclass(frozen=True)
+class AdaptiveMixtureSettings:
+    """Settings of `AdaptiveMixture`.
+
+    Attributes:
+        mixture: Of the prototype mixture.
+        network: Of the graph attention networks; GAT's where None.
+        taught_share: Most confident share of each class that joins the training nodes of the
+            second network with the mixture's label.
+        taught_per_class: At most this many of them, times the number of classes.
+    """
+
+    mixture: PrototypeMixtureSettings = field(default_factory=PrototypeMixtureSettings)
+    network: NeuralSettings | None = None
+    taught_share: float = 0.5
+    taught_per_class: int = 100
+
+
+class AdaptiveMixture(NodeClassifier[AdaptiveMixtureSettings]):
+    """Whichever of several learners the noisy validation labels trust most.
+
+    Prototypes are hard to beat where labels are few and classes are compact (citations); a
+    trained network is better where classes are not (co-purchases), wrong labels or not. Which of
+    the two a graph is, the validation labels tell although they are noisy: noise lowers the
+    accuracy of all learners alike. The candidates are the prototype mixture; a graph attention
+    network trained on the given labels; one trained on the mixture's labels of the training nodes
+    and of the nodes it is surest of; and the mean of the mixture with each. The best single one
+    answers, the mixture in a draw, and under ``selection="last"``, which reads no validation
+    label.
+
+    Attributes:
+        candidates_: After a fit: name -> accuracy on the validation labels.
+        chosen_: Name of the candidate that answers.
+
+    Source:
+        Ours; see `graphnoise.methods.prototype_mixture` and `graphnoise.methods.neural`.
+    """
+
+    name = "adaptive_mixture"
+    candidates_: dict[str, float]
+    chosen_: str
+
+    @classmethod
+    def default_settings(cls) -> AdaptiveMixtureSettings:
+        """The defaults of the mixture and of GAT."""
+        return AdaptiveMixtureSettings()
+
+    def fit_graph(self, graph: LabelledGraph) -> Fitted:
+        """Fit the mixture and the networks, keep the best."""
+        # one checkpoint cannot serve three fits; each is short, and an unfinished one starts over
+        run = replace(self.run, checkpoint=None)
+        mixture = PrototypeMixtureClassifier(self.settings.mixture, run=run).fit_graph(graph)
+        answers: dict[str, NDArray[Any]] = {"mixture": mixture.probabilities}
+        if run.selection != "last" and graph.validation.any():
+            taught = self._taught(graph, mixture.probabilities)
+            for name, trained_on in (("given", graph), ("taught", taught)):
+                network = GraphAttentionNetwork(self.settings.network, run=run)
+                answer = network.fit_graph(trained_on).probabilities
+                answers[f"network_{name}"] = answer
+                answers[f"network_{name}_and_mixture"] = (answer + mixture.probabilities) / 2
+        self.candidates_ = {name: self._score(answer, graph) for name, answer in answers.items()}
+        self.chosen_ = max(self.candidates_, key=lambda name: self.candidates_[name])
+        probabilities = answers[self.chosen_]
+        views = dict(mixture.views)
+        if self.chosen_ != "mixture":
+            views["classifier"] = recalibrated(probabilities, graph)
+        return Fitted(
+            probabilities,
+            views,
+            embedding=mixture.embedding,
+            transition=mixture.transition,
+            columns=mixture.columns,
+        )
+
+    def _taught(self, graph: LabelledGraph, probabilities: NDArray[np.float32]) -> LabelledGraph:
+        """The graph with the mixture's labels on training nodes and on the nodes it is sure of."""
+        at_most = self.settings.taught_per_class * graph.n_classes
+        sure = most_confident(
+            torch.from_numpy(probabilities), self.settings.taught_share, at_most=at_most
+        )
+        train = graph.train.copy()
+        train[sure.numpy()] = True
+        train &= ~graph.validation
+        labels = np.where(train, probabilities.argmax(axis=1), graph.given)
+        return replace(graph, given=labels, train=train, test=graph.test & ~train)
+
+    def _score(self, probabilities: NDArray[Any], graph: LabelledGraph) -> float:
+        if self.run.selection == "last" or not graph.validation.any():
+            return 0.0
+        labels = graph.given
+        if self.run.selection == "clean_validation":
+            if graph.truth is None:
+                raise ValueError("selection 'clean_validation' needs the graph's truth")
+            labels = graph.truth
+        return float((probabilities.argmax(axis=1) == labels)[graph.validation].mean())

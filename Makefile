@@ -5,6 +5,8 @@ READY := .venv/.ready
 # uv does not read pip's variable for local wheel folders
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export OMP_NUM_THREADS ?= 2
+# threads that spin while they wait cost tenfold on cores shared with other work
+export OMP_WAIT_POLICY ?= passive
 
 .PHONY: help install demo test lint format bench bench-gpu docs clean
 

@@ -1,5 +1,6 @@
 """The command line, one file per command; nothing heavy is imported before a command runs."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -43,4 +44,7 @@ def options(
 
 def main() -> None:
     """Entry point of the console script."""
+    # on shared cores, threads that spin while they wait for each other cost tenfold; torch reads
+    # this when it is imported, which no module has done yet
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     app()

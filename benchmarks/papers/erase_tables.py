@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.speed.paired import RESULTS
 
-OURS, PAPER = "prototype_mixture", "erase"
+PAPER = "erase"
 Key = tuple[str, str, str, float]
 
 
@@ -100,8 +100,8 @@ def markdown(summary: Iterable[Mapping[str, Any]]) -> list[str]:
     lines = [
         "# Test accuracy under label noise, %",
         "",
-        "Mean ± population deviation over draws (number of draws in brackets where it is not that"
-        " of the column); in italics the difference to ERASE paired by draw ± standard error."
+        "Mean ± population deviation over draws [number of draws]; in italics the difference to"
+        " ERASE paired by draw ± standard error. All methods of a draw see the same labels."
         f" Written by `python -m benchmarks.papers.{Path('erase_planetoid').stem} --tables`.",
     ]
     for (protocol, graph, rate), cells in sorted(groups.items()):

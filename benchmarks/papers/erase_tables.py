@@ -112,16 +112,18 @@ def markdown(summary: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _one_table(cells: list[Mapping[str, Any]]) -> list[str]:
     heads = [f"{cell['kind']} (realised {cell['realised_rate_mean']:.1%})" for cell in cells]
-    first = cells[0]["methods"]
-    order = sorted(
-        {name for cell in cells for name in cell["methods"]},
-        key=lambda name: -first.get(name, {}).get("test_mean", 0),
-    )
+    names = {name for cell in cells for name in cell["methods"]}
+    # by name where means are equal or missing: the same runs give the same table
+    order = sorted(names, key=lambda name: (-_mean_in(cells[0], name), name))
     lines = ["| method | " + " | ".join(heads) + " |", "|---" * (len(cells) + 1) + "|"]
     for name in order:
         entries = [_entry(cell["methods"].get(name)) for cell in cells]
         lines.append(f"| {name} | " + " | ".join(entries) + " |")
     return lines
+
+
+def _mean_in(cell: Mapping[str, Any], method: str) -> float:
+    return float(cell["methods"].get(method, {}).get("test_mean", 0))
 
 
 def _entry(found: Mapping[str, Any] | None) -> str:

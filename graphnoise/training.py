@@ -196,6 +196,21 @@ def accuracies(probabilities: NDArray[np.float32], graph: LabelledGraph) -> dict
     return scores
 
 
+def selection_score(
+    probabilities: NDArray[np.float32], graph: LabelledGraph, selection: Selection
+) -> float:
+    """The accuracy by which `selection` would choose these probabilities ``[N, K]``.
+
+    Raises:
+        ValueError: The selection is "last", which scores nothing, or needs labels that the graph
+            does not have.
+    """
+    if selection == "last":
+        raise ValueError("selection 'last' scores nothing")
+    _check_selectable(graph, selection)
+    return accuracies(probabilities, graph)[selection]
+
+
 def _check_selectable(graph: LabelledGraph, selection: Selection) -> None:
     if selection != "last" and not graph.validation.any():
         raise ValueError(f"selection {selection!r} needs validation nodes, the graph has none")

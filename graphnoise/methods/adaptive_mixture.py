@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 from graphnoise.graph import LabelledGraph
 from graphnoise.methods.base import Fitted, NodeClassifier
 from graphnoise.methods.calibration import recalibrated
-from graphnoise.methods.neural import GraphAttentionNetwork, NeuralSettings
+from graphnoise.methods.neural import (
+    GraphAttentionNetwork,
+    NetworkTrainee,
+    NeuralSettings,
+    train_with,
+)
 from graphnoise.methods.prototype_mixture import (
     PrototypeMixtureClassifier,
     PrototypeMixtureSettings,
     most_confident,
 )
+from graphnoise.training import selection_score
 
 
 @dataclass(frozen=True)
@@ -71,14 +77,21 @@ class AdaptiveMixture(NodeClassifier[AdaptiveMixtureSettings]):
         run = replace(self.run, checkpoint=None)
         mixture = PrototypeMixtureClassifier(self.settings.mixture, run=run).fit_graph(graph)
         answers: dict[str, NDArray[Any]] = {"mixture": mixture.probabilities}
-        if run.selection != "last" and graph.validation.any():
+        # without validation labels there is nothing to choose by
+        choose = run.selection != "last" and bool(graph.validation.any())
+        if choose:
+            network = self.settings.network or GraphAttentionNetwork.default_settings()
             taught = self._taught(graph, mixture.probabilities)
             for name, trained_on in (("given", graph), ("taught", taught)):
-                network = GraphAttentionNetwork(self.settings.network, run=run)
-                answer = network.fit_graph(trained_on).probabilities
+                trainee = NetworkTrainee(trained_on, network, run.device)
+                train_with(trainee, trained_on, network, run)
+                answer = trainee.probabilities()
                 answers[f"network_{name}"] = answer
                 answers[f"network_{name}_and_mixture"] = (answer + mixture.probabilities) / 2
-        self.candidates_ = {name: self._score(answer, graph) for name, answer in answers.items()}
+        self.candidates_ = {
+            name: selection_score(answer, graph, run.selection) if choose else 0.0
+            for name, answer in answers.items()
+        }
         self.chosen_ = max(self.candidates_, key=lambda name: self.candidates_[name])
         probabilities = answers[self.chosen_]
         views = dict(mixture.views)
@@ -103,13 +116,3 @@ class AdaptiveMixture(NodeClassifier[AdaptiveMixtureSettings]):
         train &= ~graph.validation
         labels = np.where(train, probabilities.argmax(axis=1), graph.given)
         return replace(graph, given=labels, train=train, test=graph.test & ~train)
-
-    def _score(self, probabilities: NDArray[Any], graph: LabelledGraph) -> float:
-        if self.run.selection == "last" or not graph.validation.any():
-            return 0.0
-        labels = graph.given
-        if self.run.selection == "clean_validation":
-            if graph.truth is None:
-                raise ValueError("selection 'clean_validation' needs the graph's truth")
-            labels = graph.truth
-        return float((probabilities.argmax(axis=1) == labels)[graph.validation].mean())

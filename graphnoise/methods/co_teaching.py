@@ -10,8 +10,13 @@ from torch import Tensor
 
 from graphnoise.graph import LabelledGraph
 from graphnoise.methods.base import Fitted, NodeClassifier
-from graphnoise.methods.neural import NetworkTrainee, NeuralSettings, classifier_views, part_of
-from graphnoise.training import train
+from graphnoise.methods.neural import (
+    NetworkTrainee,
+    NeuralSettings,
+    classifier_views,
+    part_of,
+    train_with,
+)
 from labelnoise.losses.transition_estimate import noise_rate_from_confident_joint
 
 
@@ -67,13 +72,7 @@ class CoTeaching(NodeClassifier[CoTeachingSettings]):
         """Train both and restore the selected epoch."""
         neural = self.settings.neural
         trainee = CoTeachingTrainee(graph, self.settings, self.run.device)
-        history = train(
-            trainee,
-            graph,
-            neural.schedule(self.run),
-            progress=self.run.progress,
-            checkpoint=self.run.checkpoint,
-        )
+        history = train_with(trainee, graph, neural, self.run)
         probabilities = trainee.probabilities()
         return Fitted(
             probabilities,

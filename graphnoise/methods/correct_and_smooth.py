@@ -9,8 +9,7 @@ from graphnoise.label_propagation import correct_and_smooth
 from graphnoise.methods.base import Fitted, NodeClassifier
 from graphnoise.methods.label_propagation import with_prior
 from graphnoise.methods.networks import NetworkSettings
-from graphnoise.methods.neural import NetworkTrainee, NeuralSettings, classifier_views
-from graphnoise.training import train
+from graphnoise.methods.neural import NetworkTrainee, NeuralSettings, classifier_views, train_with
 
 
 def _mlp() -> NeuralSettings:
@@ -58,13 +57,7 @@ class CorrectAndSmooth(NodeClassifier[CorrectAndSmoothSettings]):
         """Train, correct, smooth."""
         neural = self.settings.neural
         trainee = NetworkTrainee(graph, neural, self.run.device)
-        history = train(
-            trainee,
-            graph,
-            neural.schedule(self.run),
-            progress=self.run.progress,
-            checkpoint=self.run.checkpoint,
-        )
+        history = train_with(trainee, graph, neural, self.run)
         network = trainee.probabilities()
         scores = correct_and_smooth(
             graph.adjacency,

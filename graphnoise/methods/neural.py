@@ -17,7 +17,7 @@ from graphnoise.methods.calibration import (
     recalibrated,
 )
 from graphnoise.methods.networks import NETWORKS, NetworkSettings
-from graphnoise.training import Schedule, train
+from graphnoise.training import Schedule, Trainee, TrainingHistory, train
 from labelnoise.losses import make_loss
 from labelnoise.losses.base import Loss
 from labelnoise.losses.forward_correction import ForwardCorrection
@@ -161,6 +161,19 @@ def part_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
 
 
+def train_with(
+    trainee: Trainee, graph: LabelledGraph, settings: NeuralSettings, run: Run
+) -> TrainingHistory:
+    """Train as the settings and the run say; the trainee is left in its selected epoch."""
+    return train(
+        trainee,
+        graph,
+        settings.schedule(run),
+        progress=run.progress,
+        checkpoint=run.checkpoint,
+    )
+
+
 class GraphNetwork(NodeClassifier[NeuralSettings]):
     """A network trained on the given labels; the noise is met by the loss and by selection alone.
 
@@ -178,13 +191,7 @@ class GraphNetwork(NodeClassifier[NeuralSettings]):
     def fit_graph(self, graph: LabelledGraph) -> Fitted:
         """Train and restore the selected epoch."""
         trainee = NetworkTrainee(graph, self.settings, self.run.device)
-        history = train(
-            trainee,
-            graph,
-            self.settings.schedule(self.run),
-            progress=self.run.progress,
-            checkpoint=self.run.checkpoint,
-        )
+        history = train_with(trainee, graph, self.settings, self.run)
         probabilities = trainee.probabilities()
         return Fitted(
             probabilities,

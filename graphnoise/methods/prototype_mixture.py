@@ -16,6 +16,7 @@ from graphnoise.label_propagation import personalised_pagerank_features
 from graphnoise.methods.base import Fitted, NodeClassifier
 from graphnoise.methods.calibration import cross_fitted_propagation, neighbours_labels, recalibrated
 from graphnoise.methods.ppr_class_means import unit_rows
+from graphnoise.training import selection_score
 from labelnoise.prototype_mixture import MixtureSettings, PrototypeMixture, fit_prototype_mixture
 from labelnoise.soft_regression import fit_soft_regression
 
@@ -200,16 +201,7 @@ class PrototypeMixtureClassifier(NodeClassifier[PrototypeMixtureSettings]):
         selection = self.run.selection
         if selection == "last" or not graph.validation.any():
             return list(range(len(answers)))
-        labels: NDArray[np.int64] | None = graph.given
-        if selection == "clean_validation":
-            labels = graph.truth
-        if labels is None:
-            raise ValueError("selection 'clean_validation' needs the graph's truth, which is None")
-        rows = np.flatnonzero(graph.validation)
-        right = [
-            float((answer[rows].argmax(1).cpu().numpy() == labels[rows]).mean())
-            for answer in answers
-        ]
+        right = [selection_score(answer.cpu().numpy(), graph, selection) for answer in answers]
         # stable: of equals the first listed wins, whatever the machine
         order = np.argsort(-np.array(right), kind="stable")
         return [int(position) for position in order[: self.settings.n_averaged]]

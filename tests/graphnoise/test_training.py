@@ -4,7 +4,14 @@ import torch
 from torch import nn
 
 from graphnoise.graph import UNLABELLED, graph_from_arrays
-from graphnoise.training import Schedule, TrainingHistory, accuracies, seeded, train
+from graphnoise.training import (
+    Schedule,
+    TrainingHistory,
+    accuracies,
+    seeded,
+    selection_score,
+    train,
+)
 
 N_NODES = 40
 LABELS = np.arange(N_NODES) % 2
@@ -233,3 +240,21 @@ def test_bad_schedules_and_selections_are_refused():
         TrainingHistory().selected("last")
     with pytest.raises(ValueError, match="needs labels"):
         TrainingHistory([{"epoch": 0.0}]).selected("clean_validation")
+
+
+def test_selection_score_reads_only_the_labels_its_selection_allows():
+    masks = {"train": [1, 1, 0, 0, 0], "validation": [0, 0, 1, 1, 1]}
+    truth = [0, 1, 0, 1, -1]  # unknown for the last node: not counted against anybody
+    graph = graph_from_arrays(
+        [[0, 1, 2, 3], [1, 2, 3, 4]],
+        np.eye(5, dtype=np.float32),
+        [0, 1, 1, 1, 0],
+        masks={key: np.array(mask, bool) for key, mask in masks.items()},
+        truth=truth,
+    )
+    answer = np.eye(2, dtype=np.float32)[[0, 0, 0, 1, 1]]
+
+    assert selection_score(answer, graph, "noisy_validation") == pytest.approx(1 / 3)
+    assert selection_score(answer, graph, "clean_validation") == 1
+    with pytest.raises(ValueError, match="scores nothing"):
+        selection_score(answer, graph, "last")

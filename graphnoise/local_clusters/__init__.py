@@ -7,16 +7,31 @@ from labelnoise.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from graphnoise.local_clusters.adjacency import Adjacency, as_adjacency
+    from graphnoise.local_clusters.batch import Failure, cluster_many
     from graphnoise.local_clusters.cluster import Certificate, Cluster, SweepProfile
+    from graphnoise.local_clusters.label_sources import LabelSource, as_label_source
+    from graphnoise.local_clusters.learned_labels import LabelsFromExamples, LabelsFromSeed
     from graphnoise.local_clusters.query import Budget
+    from graphnoise.local_clusters.ray_batch import cluster_many_ray
+    from graphnoise.local_clusters.searching import local_cluster
 
 CLUSTER_METHODS = Registry(
     "cluster method",
     {
         "flow_diffusion": Entry(
-            "graphnoise.flow_diffusion.methods:FlowDiffusion",
+            "graphnoise.flow_diffusion.plain:FlowDiffusion",
             "spread mass from the seed until no node holds more than its degree",
             "Wang, Fountoulakis, Henzinger, Mahoney, Rao 2017; Fountoulakis et al. 2020",
+        ),
+        "label_flow_diffusion": Entry(
+            "graphnoise.flow_diffusion.labelled:LabelFlowDiffusion",
+            "flow diffusion where edges between differing labels count little",
+            "Local Graph Clustering with Noisy Labels, ICLR 2024",
+        ),
+        "attributed_flow_diffusion": Entry(
+            "graphnoise.flow_diffusion.attributed:AttributedFlowDiffusion",
+            "flow diffusion where the distance of features weighs an edge",
+            "Weighted flow diffusion for local graph clustering with node attributes, ICML 2023",
         ),
     },
 )
@@ -27,8 +42,16 @@ _MODULES: dict[str, str] = {
     "Budget": "graphnoise.local_clusters.query",
     "Certificate": "graphnoise.local_clusters.cluster",
     "Cluster": "graphnoise.local_clusters.cluster",
+    "Failure": "graphnoise.local_clusters.batch",
+    "LabelSource": "graphnoise.local_clusters.label_sources",
+    "LabelsFromExamples": "graphnoise.local_clusters.learned_labels",
+    "LabelsFromSeed": "graphnoise.local_clusters.learned_labels",
     "SweepProfile": "graphnoise.local_clusters.cluster",
     "as_adjacency": "graphnoise.local_clusters.adjacency",
+    "as_label_source": "graphnoise.local_clusters.label_sources",
+    "cluster_many": "graphnoise.local_clusters.batch",
+    "cluster_many_ray": "graphnoise.local_clusters.ray_batch",
+    "local_cluster": "graphnoise.local_clusters.searching",
 }
 __all__ = [
     "CLUSTER_METHODS",
@@ -37,7 +60,15 @@ __all__ = [
     "Budget",
     "Certificate",
     "Cluster",
+    "Failure",
+    "LabelSource",
+    "LabelsFromExamples",
+    "LabelsFromSeed",
     "SweepProfile",
     "as_adjacency",
+    "as_label_source",
+    "cluster_many",
+    "cluster_many_ray",
+    "local_cluster",
 ]
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -1,13 +1,17 @@
 """What a local query returns, and the proof that comes with it."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from graphnoise.local_subgraph import Subgraph
 
 
@@ -124,3 +128,49 @@ class Cluster:
     seconds: float = float("nan")
     labels: NDArray[np.int8] | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        seeds = ", ".join(repr(seed) for seed in self.seeds[:3].tolist())
+        more = ", ..." if len(self.seeds) > 3 else ""
+        state = "converged" if self.converged else f"stopped by {self.stopped_by or 'tolerance'}"
+        return (
+            f"Cluster({len(self.nodes)} nodes around {seeds}{more}; {self.method}, conductance"
+            f" {self.conductance:.4g}, {state})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as lists, numbers and strings; None for what is not a finite number."""
+        found: dict[str, Any] = {}
+        for key, value in vars(self).items():
+            if isinstance(value, Certificate):
+                value = asdict(value)
+            elif isinstance(value, SweepProfile):
+                value = vars(value)
+            found[key] = _plain(value)
+        return found
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON; ids that JSON does not know are written as text."""
+        return json.dumps(self.to_dict(), allow_nan=False, default=str)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per member, highest score first: ``id``, ``score``, and ``label`` if known."""
+        import pandas as pd
+
+        frame = pd.DataFrame({"id": self.nodes, "score": self.score})
+        if self.labels is not None:
+            frame["label"] = self.labels
+        return frame
+
+
+def _plain(value: Any) -> Any:
+    """Containers and arrays as lists and dicts, floats that JSON cannot hold as None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not isfinite(value) else value

@@ -102,6 +102,96 @@ def copy_row(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def copy_rows(  # type: ignore[no-untyped-def]
+    nodes, n, always, spent, indptr, indices, weights, strength, labels, target,
+    table, node, slot, degree, label, start, split, stop, neighbour, weight, used,
+):  # fmt: skip
+    """Copy the rows of the first `n` of the local `nodes` that lack one, and touch their neighbours.
+
+    Args:
+        nodes: Local numbers; those expanded already are passed over.
+        n: How many of them.
+        always: Local numbers below this one (seeds) are copied whatever the volume.
+        spent: Volume expanded so far, the most allowed, and 1 once a node had to be left out.
+
+    Returns:
+        `n`, or the position of the first node for whose row there is too little room.
+    """
+    at, n_touched, shift = used[EDGES], used[NODES], used[SHIFT]
+    mask, n_nodes, n_copied = len(table) - 1, len(indptr) - 1, 0
+    reached = n
+    for k in range(n):
+        i = np.int64(nodes[k])
+        if start[i] != NOT_EXPANDED:
+            continue
+        if i >= always and spent[0] + degree[i] > spent[1]:
+            spent[2] = 1.0
+            continue
+        first, last = indptr[node[i]], indptr[node[i] + 1]
+        wanted = n_touched + last - first
+        if (
+            at + last - first > len(neighbour)
+            or (wanted > len(node) and len(node) < n_nodes)
+            or (shift >= 0 and 2 * wanted > len(table))
+        ):
+            reached = k
+            break
+        spent[0] += degree[i]
+        n_copied += 1
+        start[i], stop[i] = at, at + last - first
+        for e in range(first, last):
+            found = np.int64(indices[e])
+            place = found
+            if shift >= 0:
+                place = np.int64((np.uint64(found) * MULTIPLIER) >> np.uint64(shift))
+                while table[place] >= 0 and node[table[place]] != found:
+                    place = (place + 1) & mask
+            j = np.int64(table[place])
+            if j < 0:
+                j = n_touched
+                n_touched += 1
+                table[place] = j
+                node[j], slot[j] = found, place
+                start[j], split[j] = NOT_EXPANDED, NOT_WEIGHED
+                if len(strength):
+                    degree[j] = strength[found]
+                else:
+                    degree[j] = indptr[found + 1] - indptr[found]
+                label[j] = UNKNOWN_LABEL
+                if len(labels) and labels[found] >= 0:
+                    label[j] = labels[found] == target
+            neighbour[at] = j
+            at += 1
+        if len(weight):
+            for e in range(first, last):
+                weight[at - last + e] = weights[e] if len(weights) else 1.0
+    used[EDGES], used[NODES] = at, n_touched
+    used[EXPANDED] += n_copied
+    return reached
+
+
+@numba.njit(cache=True, nogil=True)
+def weigh_rows(  # type: ignore[no-untyped-def]
+    nodes, n, epsilon, gamma, dense, row_start, column, value,
+    node, label, start, split, stop, weighted_degree, neighbour, weight,
+):  # fmt: skip
+    """`weigh_row` for those of the first `n` of `nodes` that are expanded and not weighed."""
+    for k in range(n):
+        i = np.int64(nodes[k])
+        if start[i] == NOT_EXPANDED or split[i] != NOT_WEIGHED:
+            continue
+        if len(weight) == 0 and (epsilon == 1.0 or label[i] < 0):
+            # most rows of most queries; a call would cost more than this
+            split[i] = stop[i]
+            weighted_degree[i] = stop[i] - start[i]
+            continue
+        weigh_row(
+            i, epsilon, gamma, dense, row_start, column, value,
+            node, label, start, split, stop, weighted_degree, neighbour, weight,
+        )  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True)
 def weigh_row(  # type: ignore[no-untyped-def]
     i, epsilon, gamma, dense, row_start, column, value,
     node, label, start, split, stop, weighted_degree, neighbour, weight,

@@ -1,0 +1,1 @@
+"""Flow diffusion: mass spreads from the seeds until nothing overflows."""

@@ -1,0 +1,325 @@
+"""One run of flow diffusion: mass goes in, is spread until nothing overflows, and can be added to.
+
+The run orchestrates; the loops are compiled, release the interpreter's lock, and come back when
+they need room or labels, and every few hundredths of a second to look at the clock.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphnoise.flow_diffusion import compiled
+from graphnoise.local_clusters.adjacency import Adjacency
+from graphnoise.local_clusters.base import Workspace, weighs_edges
+from graphnoise.local_clusters.cluster import Certificate, Diffused
+from graphnoise.local_clusters.query import Budget, LabelFunction, Query
+from graphnoise.local_subgraph import EXPANDED, NODES, EdgeWeighting, Subgraph, with_room
+
+ORDERS = ("auto", "fifo", "over_relaxed", "conjugate")
+# entries visited between two looks at the clock: some hundredths of a second
+SLICE = 5_000_000
+# a mass that only just fits makes mass crawl from end to end; without a budget of the caller's own
+# a run ends after this many visits, and this many per unit of mass
+SAFETY_VISITS, SAFETY_VISITS_PER_MASS = 20_000_000, 2_000
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """How a diffusion is solved; what it is the solution of does not depend on it.
+
+    Attributes:
+        tolerance: Relative to the capacity: a node counts as full up to ``T_i (1 + tolerance)``,
+            and as drained, where ``x_i > 0``, below ``T_i (1 - tolerance)``. The default costs at
+            most half a point of F1 against 1e-2 and saves half the time.
+        order: "fifo" pushes one node after the other and never expands more volume than the mass
+            (the provably local order); "over_relaxed" pushes further and pulls back;
+            "conjugate" lets conjugate gradients settle the expanded nodes between pushes, which
+            is the fastest; "auto" is "conjugate".
+        omega: Over-relaxation of "over_relaxed", in (0, 2); "auto": 1.5 where labels weigh the
+            edges and 1.25 elsewhere.
+    """
+
+    tolerance: float = 0.05
+    order: str = "auto"
+    omega: float | str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.tolerance < 1.0:
+            raise ValueError(f"tolerance must be in (0, 1), got {self.tolerance}")
+        if self.order not in ORDERS:
+            raise ValueError(f"order must be one of {list(ORDERS)}, got {self.order!r}")
+        if self.omega != "auto" and not (
+            isinstance(self.omega, (int, float)) and 0.0 < self.omega < 2.0
+        ):
+            raise ValueError(f"omega must be 'auto' or in (0, 2), got {self.omega!r}")
+
+
+class FlowArrays(NamedTuple):
+    """State of a run, over local numbers; arrays are as long as those of the subgraph.
+
+    Attributes:
+        x: Dual variable, not negative, float64.
+        mass: ``Delta - L x``, float64.
+        listed: 1 for nodes listed for this round or the next, int8.
+        first, second: The two lists, int32; they take turns.
+        source: Mass put on each seed; seeds have the lowest local numbers.
+        counts: See `compiled`.
+        spent: See `compiled`.
+    """
+
+    x: NDArray[np.float64]
+    mass: NDArray[np.float64]
+    listed: NDArray[np.int8]
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    source: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    spent: NDArray[np.float64]
+
+
+class FlowRun:
+    """A diffusion in progress. Serves until its workspace begins another query.
+
+    Args:
+        adjacency: The graph.
+        weighting: What factors its edges get; `labels` of it are the array form of labels.
+        workspace: Of this thread.
+        seeds: Distinct positions ``[S]`` int64.
+        settings: How to solve.
+        label_function: Asked for the labels of reached nodes, at most once for each, in batches.
+        budget: For the run as a whole, from now on.
+
+    Raises:
+        ValueError: A seed has no neighbours.
+    """
+
+    def __init__(
+        self,
+        adjacency: Adjacency,
+        weighting: EdgeWeighting,
+        workspace: Workspace,
+        seeds: NDArray[np.int64],
+        *,
+        settings: FlowSettings = FlowSettings(),
+        label_function: LabelFunction | None = None,
+        budget: Budget = Budget(),
+    ) -> None:
+        self.adjacency, self.weighting, self.settings = adjacency, weighting, settings
+        self.label_function, self.budget = label_function, budget
+        self._workspace = workspace
+        self._deadline = None if budget.timeout is None else time.monotonic() + budget.timeout
+        self._sub = workspace.begin(weighted=weighs_edges(adjacency, weighting))
+        if len(seeds) > len(self._sub.node) // 2:
+            self._make_room(len(seeds), 0)
+        self._counts = np.zeros(16, np.int64)
+        self._counts[[compiled.SEEDS, compiled.CLOSED_AT]] = len(seeds), -1
+        limit = np.inf if budget.max_volume is None else budget.max_volume
+        self._spent = np.array([0.0, limit, 0.0, 0.0])
+        self._flow = self._vectors(len(seeds))
+        compiled.touch_seeds(seeds, adjacency.arrays, weighting, self._sub, self._flow)
+        degree = self._sub.degree[: len(seeds)]
+        if not np.all(degree > 0):
+            raise ValueError(
+                f"a seed must have neighbours; node {int(seeds[np.argmin(degree)])} has none"
+            )
+        self._stopped_by = ""
+
+    @property
+    def subgraph(self) -> Subgraph:
+        """What the run has reached."""
+        return self._sub
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """The dual variable ``[n]`` of the touched nodes."""
+        return self._flow.x[: self._n]
+
+    @property
+    def mass(self) -> NDArray[np.float64]:
+        """Mass ``[n]`` at the touched nodes."""
+        return self._flow.mass[: self._n]
+
+    @property
+    def source_mass(self) -> float:
+        """All mass put in so far."""
+        return float(self._spent[compiled.MASS])
+
+    @property
+    def edges(self) -> int:
+        """Edge entries visited so far: copied, pushed along, multiplied, checked."""
+        return int(self._counts[compiled.VISITS])
+
+    def add_mass(self, amount: float) -> None:
+        """Put more mass on the seeds, shared by degree.
+
+        Raises:
+            ValueError: Not positive and finite, or more in all than the whole graph can hold.
+        """
+        if not (amount > 0 and np.isfinite(amount)):
+            raise ValueError(f"mass must be positive and finite, got {amount}")
+        if self.source_mass + amount > self.adjacency.total_volume:
+            raise ValueError(
+                f"mass {self.source_mass + amount:.6g} exceeds the volume "
+                f"{self.adjacency.total_volume:.6g} of the whole graph"
+            )
+        n_seeds = int(self._counts[compiled.SEEDS])
+        degree = self._sub.degree[:n_seeds]
+        share = amount * degree / degree.sum()
+        self._flow.source[:n_seeds] += share
+        self._flow.mass[:n_seeds] += share
+        self._spent[compiled.MASS] += amount
+        self._counts[compiled.CLOSED_AT] = -1
+
+    def solve(self, *, tolerance: float | None = None) -> str:
+        """Spread until every node is settled.
+
+        Args:
+            tolerance: Instead of that of the settings.
+
+        Returns:
+            "", or the budget that ended the run; the state is then the best so far.
+
+        Raises:
+            ValueError: The seeds' component cannot hold the mass; or the label function answered
+                with the wrong number of labels.
+        """
+        tolerance = self.settings.tolerance if tolerance is None else tolerance
+        compiled.list_unsettled(tolerance, self._sub, self._flow)
+        self._stopped_by = self._run(tolerance)
+        return self._stopped_by
+
+    def certificate(self) -> Certificate:
+        """How far x is from optimal, by masses computed afresh from it."""
+        self._counts[compiled.VISITS] += compiled.masses(
+            self._flow.x, self._flow.source, self._counts[compiled.SEEDS], self._flow.mass,
+            self.weighting.epsilon, self._sub,
+        )  # fmt: skip
+        found = compiled.conditions(self._flow.x, self._flow.mass, self._sub.degree, self._n)
+        return Certificate("flow", *found)
+
+    def diffused(self, *, tolerance: float | None = None, notes: tuple[str, ...] = ()) -> Diffused:
+        """The answer as it stands, with its certificate."""
+        certificate = self.certificate()
+        tolerance = self.settings.tolerance if tolerance is None else tolerance
+        # masses summed afresh differ from carried ones by rounding
+        settled = certificate.within(tolerance * (1 + 1e-6) + 1e-12)
+        return Diffused(
+            subgraph=self._sub, score=self.x, mass=self.mass, source_mass=self.source_mass,
+            certificate=certificate, edges=self.edges,
+            converged=settled and not self._stopped_by, stopped_by=self._stopped_by, notes=notes,
+        )  # fmt: skip
+
+    @property
+    def _n(self) -> int:
+        return int(self._sub.used[NODES])
+
+    def _run(self, tolerance: float) -> str:
+        limit = self.budget.max_edges
+        if limit is None:
+            limit = SAFETY_VISITS + int(SAFETY_VISITS_PER_MASS * self.source_mass)
+        while True:
+            if self.edges >= limit:
+                self._refuse_overfull()
+                return "max_edges"
+            if self._deadline is not None and time.monotonic() > self._deadline:
+                return "timeout"
+            status = self._advance(tolerance, min(limit, self.edges + SLICE))
+            if status == compiled.DONE:
+                return ""
+            if status == compiled.VOLUME_USED:
+                return "max_volume"
+            if status == compiled.CLOSED:
+                self._refuse_overfull()
+                self._counts[compiled.CLOSED_AT] = self._sub.used[EXPANDED]
+            if status == compiled.NEED_ROOM:
+                self._make_row_room()
+            if status == compiled.NEED_LABELS:
+                self._ask_labels()
+
+    def _advance(self, tolerance: float, last_visit: int) -> int:
+        omega, pull_back = 1.0, False
+        if self.settings.order != "fifo":
+            omega, pull_back = self._omega(), True
+        return int(
+            compiled.push_rounds(
+                omega, tolerance, pull_back, self.label_function is not None, last_visit,
+                self.adjacency.arrays, self.weighting, self._sub, self._flow,
+            )
+        )  # fmt: skip
+
+    def _omega(self) -> float:
+        if self.settings.omega == "auto":
+            return 1.5 if self.weighting.epsilon < 1.0 else 1.25
+        return float(self.settings.omega)
+
+    def _ask_labels(self) -> None:
+        assert self.label_function is not None
+        first, last = int(self._counts[compiled.LABELLED]), self._n
+        found = np.asarray(self.label_function(self._sub.node[first:last].copy()))
+        if found.shape != (last - first,):
+            raise ValueError(
+                f"the label function must return [{last - first}] labels, got {found.shape}"
+            )
+        self._sub.label[first:last] = np.where(found < 0, -1, found == 1)
+        self._counts[compiled.LABELLED] = last
+
+    def _refuse_overfull(self) -> None:
+        """Raise if the nodes that positive weights connect to the seeds cannot hold the mass."""
+        from graphnoise.flow_diffusion.feasibility import overfull_component
+
+        found = overfull_component(self._sub, self._flow.source, self.weighting.epsilon)
+        if found is not None:
+            raise ValueError(
+                f"mass {found.mass:.6g} exceeds the volume {found.volume:.6g} of the seeds' "
+                f"component ({found.n_nodes} nodes joined by edges of positive weight)"
+            )
+
+    def _make_row_room(self) -> None:
+        node = self._sub.node[self._counts[compiled.BLOCKED]]
+        row = int(self.adjacency.arrays.indptr[node + 1] - self.adjacency.arrays.indptr[node])
+        self._make_room(row, row)
+
+    def _make_room(self, more_nodes: int, more_edges: int) -> None:
+        self._sub = with_room(
+            self._sub, self.adjacency.n_nodes, more_nodes=more_nodes, more_edges=more_edges
+        )
+        self._workspace.keep(self._sub)
+        if hasattr(self, "_flow"):
+            self._flow = self._vectors(int(self._counts[compiled.SEEDS]))
+
+    def _vectors(self, n_seeds: int) -> FlowArrays:
+        length, vector = len(self._sub.node), self._workspace.vector
+        return FlowArrays(
+            x=vector("x", length), mass=vector("mass", length),
+            listed=vector("listed", length, np.int8), first=vector("first list", length, np.int32),
+            second=vector("second list", length, np.int32), source=vector("source", n_seeds),
+            counts=self._counts, spent=self._spent,
+        )  # fmt: skip
+
+
+def answer(
+    adjacency: Adjacency,
+    weighting: EdgeWeighting,
+    query: Query,
+    workspace: Workspace,
+    settings: FlowSettings,
+    *,
+    label_function: LabelFunction | None,
+) -> Diffused:
+    """Answer a query of known mass; what the methods share.
+
+    Raises:
+        ValueError: See `FlowRun`.
+    """
+    run = FlowRun(
+        adjacency, weighting, workspace, query.seeds, settings=settings,
+        label_function=label_function, budget=query.budget,
+    )  # fmt: skip
+    if query.mass is None:
+        raise ValueError("mass must be given")
+    run.add_mass(query.mass)
+    run.solve()
+    return run.diffused()

@@ -5,6 +5,8 @@ import numpy as np
 
 NO_CLASS = -1
 FEW = 16
+BLOCK = 64
+ROWS_AT_A_TIME = 8
 
 
 @numba.njit(cache=True, nogil=True)
@@ -69,14 +71,27 @@ def _nth_largest(values, n):  # type: ignore[no-untyped-def]
         return np.partition(values, len(values) - n)[len(values) - n]
     # most cells want one or two rows: one compare per value with the least of the best so far
     best = np.full(n, -np.inf, values.dtype)
-    for value in values:
-        if value > best[0]:
-            place = 0
-            while place + 1 < n and best[place + 1] < value:
-                best[place] = best[place + 1]
-                place += 1
-            best[place] = value
+    for begin in range(0, len(values), BLOCK):
+        block = values[begin : begin + BLOCK]
+        least, above = best[0], 0
+        # counting is turned into vector compares; most blocks hold nothing new
+        for v in range(len(block)):
+            above += block[v] > least
+        if above:
+            for v in range(len(block)):
+                _insert(best, block[v])
     return best[0]
+
+
+@numba.njit(cache=True, nogil=True)
+def _insert(best, value):  # type: ignore[no-untyped-def]
+    """Keep `value` among the ascending `best` if it is larger than the least of them."""
+    if value > best[0]:
+        place = 0
+        while place + 1 < len(best) and best[place + 1] < value:
+            best[place] = best[place + 1]
+            place += 1
+        best[place] = value
 
 
 @numba.njit(cache=True, nogil=True)
@@ -86,18 +101,36 @@ def flag_cells(probs, own, order, starts, cells, counts, flagged, tied):  # type
     Rows of label a are ``order[starts[a]:starts[a + 1]]``, `cells` ``[C, 2]`` the pairs (a, b).
     Where several rows tie for the last place, the cell is left alone and marked in `tied` ``[C]``.
     """
-    for c in range(len(cells)):
-        a, b = cells[c]
-        rows = order[starts[a] : starts[a + 1]]
-        margin = np.empty(len(rows), probs.dtype)
-        for r in range(len(rows)):
-            margin[r] = probs[rows[r], b] - own[rows[r]]
-        cut = _nth_largest(margin, min(counts[c], len(rows)))
-        reached = 0
-        for r in range(len(rows)):
-            reached += margin[r] >= cut
-        tied[c] = reached > counts[c]
-        if not tied[c]:
+    first = 0
+    while first < len(cells):
+        label = cells[first, 0]
+        last = first
+        while last < len(cells) and cells[last, 0] == label:
+            last += 1
+        rows = order[starts[label] : starts[label + 1]]
+        margins = _margins(probs, own, rows, cells[first:last, 1])
+        for c in range(first, last):
+            margin = margins[c - first]
+            cut = _nth_largest(margin, min(counts[c], len(rows)))
+            reached = 0
             for r in range(len(rows)):
-                if margin[r] >= cut:
-                    flagged[rows[r]] = True
+                reached += margin[r] >= cut
+            tied[c] = reached > counts[c]
+            if not tied[c]:
+                for r in range(len(rows)):
+                    if margin[r] >= cut:
+                        flagged[rows[r]] = True
+        first = last
+
+
+@numba.njit(cache=True, nogil=True)
+def _margins(probs, own, rows, others):  # type: ignore[no-untyped-def]
+    """``p_b - p_a`` ``[C, R]``: a few rows at a time, so that they stay in the nearest cache."""
+    margins = np.empty((len(others), len(rows)), probs.dtype)
+    for begin in range(0, len(rows), ROWS_AT_A_TIME):
+        some = rows[begin : begin + ROWS_AT_A_TIME]
+        for c in range(len(others)):
+            other, margin = others[c], margins[c, begin : begin + ROWS_AT_A_TIME]
+            for r in range(len(some)):
+                margin[r] = probs[some[r], other] - own[some[r]]
+    return margins

@@ -33,6 +33,16 @@ CLUSTER_METHODS = Registry(
             "flow diffusion where the distance of features weighs an edge",
             "Weighted flow diffusion for local graph clustering with node attributes, ICML 2023",
         ),
+        "pagerank": Entry(
+            "graphnoise.local_pagerank.plain:PageRank",
+            "approximate personalised PageRank, pushed from the seeds",
+            "Andersen, Chung, Lang, FOCS 2006",
+        ),
+        "label_pagerank": Entry(
+            "graphnoise.local_pagerank.labelled:LabelPageRank",
+            "PageRank of a walk that seldom crosses between differing labels",
+            "Andersen, Chung, Lang 2006, on the weights of Local Graph Clustering with Noisy Labels",
+        ),
     },
 )
 ROUNDINGS = ("support", "labels", "sweep")

@@ -41,7 +41,7 @@ CLUSTER_METHODS = Registry(
         "label_pagerank": Entry(
             "graphnoise.local_pagerank.labelled:LabelPageRank",
             "PageRank of a walk that seldom crosses between differing labels",
-            "Andersen, Chung, Lang 2006, on the weights of Local Graph Clustering with Noisy Labels",
+            "Andersen, Chung, Lang 2006; weights of Local Graph Clustering with Noisy Labels",
         ),
     },
 )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import local_cluster_tables
 from benchmarks.audit_excerpt import EVIDENCE
 from benchmarks.papers.erase_tables import markdown
 from benchmarks.speed.paired import RESULTS
@@ -123,6 +124,10 @@ TABLES: Mapping[str, Callable[[Path], list[str]]] = {
     "audit-excerpt": audit_excerpt,
     "audit-evidence": audit_evidence,
     "speed": speed,
+    "local-quality": local_cluster_tables.quality,
+    "local-speed": local_cluster_tables.speed,
+    "locality": local_cluster_tables.locality,
+    "local-batch": local_cluster_tables.batch,
 }
 
 

@@ -33,6 +33,11 @@ CLUSTER_METHODS = Registry(
             "flow diffusion where the distance of features weighs an edge",
             "Weighted flow diffusion for local graph clustering with node attributes, ICML 2023",
         ),
+        "refined_flow_diffusion": Entry(
+            "graphnoise.flow_diffusion.refined:RefinedFlowDiffusion",
+            "reach further, let reached nodes correct each other's labels, keep label 1",
+            "this library, on Local Graph Clustering with Noisy Labels",
+        ),
         "pagerank": Entry(
             "graphnoise.local_pagerank.plain:PageRank",
             "approximate personalised PageRank, pushed from the seeds",

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 # nodes of the graph [n] int64 -> label of each [n]: 1, 0 or -1 for unknown
 LabelFunction: TypeAlias = Callable[[NDArray[np.int64]], NDArray[np.int8]]
+# nodes of the graph [n] int64 -> evidence for label 1 of each [n]: its sign is the label
+EvidenceFunction: TypeAlias = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,14 @@ class Labels:
         array: Class of each node ``[N]`` int32, negative where unknown; ``[0]`` with a function.
         target: The class of `array` that counts as label 1.
         function: Asked at most once for each node that is reached, in batches; or None.
+        evidence: How strongly each label is meant, on one scale for all nodes, such as log-odds;
+            None where labels are all there is.
     """
 
     array: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     target: int = 1
     function: LabelFunction | None = None
+    evidence: EvidenceFunction | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ import numba
 
 
 @numba.njit(cache=True, nogil=True)
-def label_sparse(nodes, row_start, column, value, weight, intercept, scaled, out):  # type: ignore[no-untyped-def]
-    """Label 1 where ``X_i w / |X_i| + b > 0`` (not divided unless `scaled`), else 0."""
+def score_sparse(nodes, row_start, column, value, weight, intercept, scaled, out):  # type: ignore[no-untyped-def]
+    """``X_i w / |X_i| + b`` of each node (not divided unless `scaled`)."""
     for k in range(len(nodes)):
         score = squares = 0.0
         for e in range(row_start[nodes[k]], row_start[nodes[k] + 1]):
@@ -15,11 +15,11 @@ def label_sparse(nodes, row_start, column, value, weight, intercept, scaled, out
             squares += value[e] * value[e]
         if scaled and squares > 0.0:
             score /= math.sqrt(squares)
-        out[k] = score + intercept > 0.0
+        out[k] = score + intercept
 
 
 @numba.njit(cache=True, nogil=True)
-def label_dense(nodes, dense, weight, intercept, scaled, out):  # type: ignore[no-untyped-def]
+def score_dense(nodes, dense, weight, intercept, scaled, out):  # type: ignore[no-untyped-def]
     """The same from dense features."""
     for k in range(len(nodes)):
         score = squares = 0.0
@@ -29,4 +29,4 @@ def label_dense(nodes, dense, weight, intercept, scaled, out):  # type: ignore[n
             squares += dense[row, d] * dense[row, d]
         if scaled and squares > 0.0:
             score /= math.sqrt(squares)
-        out[k] = score + intercept > 0.0
+        out[k] = score + intercept

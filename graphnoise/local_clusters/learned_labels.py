@@ -12,7 +12,7 @@ from scipy import sparse
 
 from graphnoise.local_clusters.linear_labels import LinearModel, fit_linear, unit_rows
 from graphnoise.local_clusters.node_ids import known_positions
-from graphnoise.local_clusters.query import LabelFunction, Labels, Query
+from graphnoise.local_clusters.query import Labels, Query
 from graphnoise.local_subgraph import NODES
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class LabelsFromExamples:
     ) -> tuple[Labels, tuple[str, ...]]:
         """See `LabelSource`."""
         model = self.model(adjacency)
-        return Labels(function=_prediction(adjacency, model, self.unit_rows)), _warning(model)
+        return _predicted(adjacency, model, self.unit_rows), _warning(model)
 
     def model(self, adjacency: "Adjacency") -> LinearModel:
         """The fitted classifier, from memory after the first call for a graph."""
@@ -119,7 +119,7 @@ class LabelsFromSeed:
         """
         inside, outside = self.examples(adjacency, query, workspace)
         model = _fit(adjacency, inside, outside, self.regularisation, self.unit_rows)
-        return Labels(function=_prediction(adjacency, model, self.unit_rows)), _warning(model)
+        return _predicted(adjacency, model, self.unit_rows), _warning(model)
 
     def examples(
         self, adjacency: "Adjacency", query: Query, workspace: "Workspace"
@@ -206,27 +206,25 @@ def _fit(
     return fit_linear(rows, np.arange(len(nodes)) < len(inside), regularisation)
 
 
-def _prediction(adjacency: "Adjacency", model: LinearModel, scaled: bool) -> LabelFunction:
-    from graphnoise.local_clusters.compiled import label_dense, label_sparse
+def _predicted(adjacency: "Adjacency", model: LinearModel, scaled: bool) -> Labels:
+    from graphnoise.local_clusters.compiled import score_dense, score_sparse
 
     features: Any = adjacency.features
     weight, intercept = model.weight, model.intercept
-    if sparse.issparse(features):
-        start, column, value = features.indptr, features.indices, features.data
 
-        def from_sparse(nodes: NDArray[np.int64]) -> NDArray[np.int8]:
-            out = np.empty(len(nodes), np.int8)
-            label_sparse(nodes, start, column, value, weight, intercept, scaled, out)
-            return out
-
-        return from_sparse
-
-    def from_dense(nodes: NDArray[np.int64]) -> NDArray[np.int8]:
-        out = np.empty(len(nodes), np.int8)
-        label_dense(nodes, features, weight, intercept, scaled, out)
+    def log_odds(nodes: NDArray[np.int64]) -> NDArray[np.float64]:
+        out = np.empty(len(nodes))
+        if sparse.issparse(features):
+            start, column, value = features.indptr, features.indices, features.data
+            score_sparse(nodes, start, column, value, weight, intercept, scaled, out)
+        else:
+            score_dense(nodes, features, weight, intercept, scaled, out)
         return out
 
-    return from_dense
+    def label(nodes: NDArray[np.int64]) -> NDArray[np.int8]:
+        return (log_odds(nodes) > 0).astype(np.int8)
+
+    return Labels(function=label, evidence=log_odds)
 
 
 def _warning(model: LinearModel) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def speed(results: Path) -> list[str]:
     measured = _measured(results, "local_clustering")
     if measured is None:
         return [_missing("python -m benchmarks.speed.local_clustering")]
-    graphs = {name: row for name, row in measured.items() if "pagerank" in row}
+    graphs = measured["graphs"]
     lines = [
         "PageRank, CPU milliseconds per query (median over seeds) and, in brackets, the median of"
         " the per-query ratios to ours. *Error* is the largest `|p_i - p*_i| / d_i` of any query;"
@@ -79,7 +79,7 @@ def speed(results: Path) -> list[str]:
         *_columns(graphs, "flow", _flow_rows),
         "",
     ]
-    for name, seconds in measured.get("first_call_seconds", {}).items():
+    for name, seconds in measured["first_call_seconds"].items():
         lines.append(
             f"First query of `{name}` in a new process: {seconds['compiled']:.1f} CPU seconds with"
             f" compilation, {seconds['from_cache']:.1f} from the cache."

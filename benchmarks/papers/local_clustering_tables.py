@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.papers.local_clustering_protocol import SETTINGS, UNLABELLED
+
 # every difference is to this entry, of the same trials and the same labels
 BASELINE = ("label_flow_diffusion", "support", "oracle")
-UNLABELLED = "none"
 Name = tuple[str, str, str]
 TrialKey = tuple[int, int]
 Row = Mapping[str, Any]
@@ -50,14 +51,16 @@ def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
     for row in rows:
         name = (row["method"], row["rounding"], row["mass"])
         cells[row["graph"], row["setting"]][name][row["target"], row["draw"]] = row
-    order = {key: at for at, key in enumerate(REFERENCE_GRAPHS)}
     return [
         _one_cell(graph, setting, dict(methods), cells.get((graph, UNLABELLED), {}))
-        for (graph, setting), methods in sorted(
-            cells.items(), key=lambda item: (order.get(item[0][0], 9), *item[0])
-        )
+        for (graph, setting), methods in sorted(cells.items(), key=lambda item: _order(*item[0]))
         if setting != UNLABELLED or len({s for g, s in cells if g == graph}) == 1
     ]
+
+
+def _order(graph: str, setting: str) -> tuple[int, str, int]:
+    known = REFERENCE_GRAPHS.index(graph) if graph in REFERENCE_GRAPHS else len(REFERENCE_GRAPHS)
+    return known, graph, SETTINGS.index(setting)
 
 
 def _one_cell(

@@ -38,6 +38,11 @@ CLUSTER_METHODS = Registry(
             "reach further, let reached nodes correct each other's labels, keep label 1",
             "this library, on Local Graph Clustering with Noisy Labels",
         ),
+        "p_norm_flow_diffusion": Entry(
+            "graphnoise.flow_diffusion.p_norm:PNormFlowDiffusion",
+            "flow diffusion by a flow of least p-norm",
+            "Fountoulakis, Wang, Yang, ICML 2020",
+        ),
         "pagerank": Entry(
             "graphnoise.local_pagerank.plain:PageRank",
             "approximate personalised PageRank, pushed from the seeds",

@@ -14,8 +14,7 @@ class PageRank(PushSettings):
     """Push PageRank from the seeds until no node holds residual of epsilon per degree.
 
     Scores are ``p_i / d_i``; see the package for the walk and its conversion to others' alpha.
-    Labels of the query do not change the walk; a label function is asked about scored nodes at the
-    end, for a rounding that wants labels.
+    Labels of the query are not read.
 
     Source: Andersen, Chung, Lang 2006, algorithm ApproximatePageRank, first in first out.
     """

@@ -69,8 +69,7 @@ class PushRun:
         query: Its mass must be None.
         workspace: Of this thread.
         settings: Of the walk.
-        label_epsilon: Factor of edges between differing labels; 1 walks by the graph's own weights
-            and asks no label function before the end.
+        label_epsilon: Factor of edges between differing labels; 1 reads no labels.
     """
 
     def __init__(
@@ -87,8 +86,9 @@ class PushRun:
         self._adjacency, self._query, self._workspace = adjacency, query, workspace
         self._graph = adjacency.arrays
         self._settings, self._label_epsilon = settings, label_epsilon
-        self._labels = query.labels or _NO_LABELS
-        self._asks = self._labels.function is not None and label_epsilon != 1
+        self._labels = _NO_LABELS
+        if query.labels is not None and label_epsilon < 1:
+            self._labels = query.labels
         self._sub = workspace.begin(weighted=len(adjacency.arrays.weights) > 0)
         if 2 * len(query.seeds) > len(self._sub.node):
             self._make_room(len(query.seeds), 0)
@@ -108,9 +108,6 @@ class PushRun:
             sub.neighbour, sub.weight, sub.used,
         )  # fmt: skip
         mass = push.settled[:n].copy()
-        if not self._asks:
-            # the walk did without labels; a rounding may want them
-            self._ask(np.flatnonzero(mass))
         return Diffused(
             subgraph=sub,
             score=mass / sub.degree[:n],
@@ -148,7 +145,7 @@ class PushRun:
                 self._make_room(row, row)
                 self._push = self._vectors(counts, self._push.spent)
             elif status == compiled.NEEDS_LABELS:
-                self._ask(np.arange(counts[compiled.LABELLED], used[NODES]))
+                self._ask(int(counts[compiled.LABELLED]), int(used[NODES]))
                 counts[compiled.LABELLED] = used[NODES]
 
     def _begin(self) -> None:
@@ -166,20 +163,25 @@ class PushRun:
         from graphnoise.local_pagerank import compiled
 
         settings, labels, push = self._settings, self._labels, self._push
+        asks = labels.function is not None
         last_visit = int(push.counts[compiled.VISITS]) + SLICE
         if max_edges is not None:
             last_visit = min(last_visit, max_edges)
         return compiled.push_rounds(
-            settings.teleport, settings.epsilon, self._label_epsilon, self._asks, last_visit,
+            settings.teleport, settings.epsilon, self._label_epsilon, asks, last_visit,
             *self._graph, labels.array, labels.target, _PLAIN.dense, _PLAIN.row_start,
             _PLAIN.column, _PLAIN.value, *self._sub, *push,
         )  # fmt: skip
 
-    def _ask(self, wanted: NDArray[np.int64]) -> None:
-        """Ask the label function about local nodes that it was not asked about before."""
-        ask = self._labels.function
-        if ask is not None and len(wanted):
-            self._sub.label[wanted] = ask(self._sub.node[wanted])
+    def _ask(self, first: int, last: int) -> None:
+        """Ask the label function about the local nodes `first` .. `last`, not asked before."""
+        assert self._labels.function is not None
+        found = np.asarray(self._labels.function(self._sub.node[first:last].copy()))
+        if found.shape != (last - first,):
+            raise ValueError(
+                f"the label function must return [{last - first}] labels, got {found.shape}"
+            )
+        self._sub.label[first:last] = np.where(found < 0, -1, found == 1)
 
     def _make_room(self, nodes: int, edges: int) -> None:
         grown = with_room(

@@ -1,0 +1,1 @@
+"""The compiled part of p-norm flow diffusion."""

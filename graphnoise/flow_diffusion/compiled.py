@@ -16,6 +16,7 @@ from graphnoise.local_subgraph.compiled import copy_rows, touch, weigh_rows
 DONE, NEED_ROOM, NEED_LABELS, SLICE_USED, VOLUME_USED, CLOSED = 0, 1, 2, 3, 4, 5
 # places in `counts`
 LISTED, POSITION, JOINED, TURN, VISITS, LABELLED, SEEDS, BLOCKED, CLOSED_AT = range(9)
+ALLOWED, PATIENCE, N_COUNTS = 9, 10, 11
 # places in `spent`
 VOLUME, MAX_VOLUME, LEFT_OUT, MASS = range(4)
 
@@ -107,7 +108,7 @@ def push_round(  # type: ignore[no-untyped-def]
     current, following, n, omega, high, low, epsilon, last_visit,
     x, mass, listed, degree, weighted_degree, start, split, stop, neighbour, weight, counts,
 ):  # fmt: skip
-    """Relax the listed nodes in order; those that they overfill or underfill join the next round."""
+    """Relax the listed nodes in order; those they overfill or underfill join the next round."""
     joined, visits, position = counts[JOINED], counts[VISITS], counts[POSITION]
     has_weights = len(weight) > 0
     while position < n and visits < last_visit:
@@ -133,11 +134,12 @@ def push_round(  # type: ignore[no-untyped-def]
                 j = neighbour[e]
                 now = mass[j] + share
                 mass[j] = now
-                if listed[j] == 0:
-                    if now > degree[j] * high or (x[j] > 0.0 and now < degree[j] * low):
-                        listed[j] = 1
-                        following[joined] = j
-                        joined += 1
+                if listed[j] == 0 and (
+                    now > degree[j] * high or (x[j] > 0.0 and now < degree[j] * low)
+                ):
+                    listed[j] = 1
+                    following[joined] = j
+                    joined += 1
             share, first, last = epsilon * step, last, stop[i]
         # an over-relaxed node overshoots its own capacity, up or down
         over = mass[i] > full * high

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphnoise.flow_diffusion import compiled
+from graphnoise.flow_diffusion.conjugate import conjugate_arrays
+from graphnoise.flow_diffusion.conjugate.compiled import settle
 from graphnoise.local_clusters.adjacency import Adjacency
 from graphnoise.local_clusters.base import Workspace, weighs_edges
 from graphnoise.local_clusters.cluster import Certificate, Diffused
@@ -105,18 +107,19 @@ class FlowRun:
         *,
         settings: FlowSettings = FlowSettings(),
         label_function: LabelFunction | None = None,
-        budget: Budget = Budget(),
+        budget: Budget | None = None,
     ) -> None:
         self.adjacency, self.weighting, self.settings = adjacency, weighting, settings
-        self.label_function, self.budget = label_function, budget
+        self.label_function, self.budget = label_function, budget or Budget()
         self._workspace = workspace
-        self._deadline = None if budget.timeout is None else time.monotonic() + budget.timeout
+        timeout = self.budget.timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
         self._sub = workspace.begin(weighted=weighs_edges(adjacency, weighting))
         if len(seeds) > len(self._sub.node) // 2:
             self._make_room(len(seeds), 0)
-        self._counts = np.zeros(16, np.int64)
+        self._counts = np.zeros(compiled.N_COUNTS, np.int64)
         self._counts[[compiled.SEEDS, compiled.CLOSED_AT]] = len(seeds), -1
-        limit = np.inf if budget.max_volume is None else budget.max_volume
+        limit = np.inf if self.budget.max_volume is None else self.budget.max_volume
         self._spent = np.array([0.0, limit, 0.0, 0.0])
         self._flow = self._vectors(len(seeds))
         compiled.touch_seeds(seeds, adjacency.arrays, weighting, self._sub, self._flow)
@@ -126,6 +129,7 @@ class FlowRun:
                 f"a seed must have neighbours; node {int(seeds[np.argmin(degree)])} has none"
             )
         self._stopped_by = ""
+        self._may_exceed = False
 
     @property
     def subgraph(self) -> Subgraph:
@@ -213,13 +217,17 @@ class FlowRun:
         )  # fmt: skip
 
     @property
+    def _limit(self) -> int:
+        if self.budget.max_edges is not None:
+            return self.budget.max_edges
+        return SAFETY_VISITS + int(SAFETY_VISITS_PER_MASS * self.source_mass)
+
+    @property
     def _n(self) -> int:
         return int(self._sub.used[NODES])
 
     def _run(self, tolerance: float) -> str:
-        limit = self.budget.max_edges
-        if limit is None:
-            limit = SAFETY_VISITS + int(SAFETY_VISITS_PER_MASS * self.source_mass)
+        limit = self._limit
         while True:
             if self.edges >= limit:
                 self._refuse_overfull()
@@ -240,15 +248,23 @@ class FlowRun:
                 self._ask_labels()
 
     def _advance(self, tolerance: float, last_visit: int) -> int:
-        omega, pull_back = 1.0, False
-        if self.settings.order != "fifo":
-            omega, pull_back = self._omega(), True
+        ask = self.label_function is not None
+        graph, weighting, sub, flow = (
+            self.adjacency.arrays, self.weighting, self._sub, self._flow,
+        )  # fmt: skip
+        if self.settings.order in ("auto", "conjugate"):
+            work = conjugate_arrays(self._workspace, sub)
+            return int(
+                settle(tolerance, ask, last_visit, self._limit, graph, weighting, sub, flow, work)
+            )
+        omega = 1.0 if self.settings.order == "fifo" else self._omega()
+        # a first-in-first-out run stays below the answer and has nothing to pull back
+        pull_back = omega != 1.0 or self._may_exceed
         return int(
             compiled.push_rounds(
-                omega, tolerance, pull_back, self.label_function is not None, last_visit,
-                self.adjacency.arrays, self.weighting, self._sub, self._flow,
+                omega, tolerance, pull_back, ask, last_visit, graph, weighting, sub, flow
             )
-        )  # fmt: skip
+        )
 
     def _omega(self) -> float:
         if self.settings.omega == "auto":

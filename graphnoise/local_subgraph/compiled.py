@@ -106,7 +106,7 @@ def copy_rows(  # type: ignore[no-untyped-def]
     nodes, n, always, spent, indptr, indices, weights, strength, labels, target,
     table, node, slot, degree, label, start, split, stop, neighbour, weight, used,
 ):  # fmt: skip
-    """Copy the rows of the first `n` of the local `nodes` that lack one, and touch their neighbours.
+    """Copy the rows of those of `nodes` that lack one, and touch their neighbours.
 
     Args:
         nodes: Local numbers; those expanded already are passed over.

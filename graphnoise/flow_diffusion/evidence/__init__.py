@@ -11,9 +11,10 @@ def share_evidence(
 ) -> NDArray[np.float64]:
     """``z <- own * s + (1 - own) * mean of z over the neighbours``, `steps` times from ``z = s``.
 
-    Over the edges with an expanded end, by the graph's own weights: what labels made of them would
-    let a wrong label keep out the neighbours that could correct it. With ``epsilon = 0`` a weighted
-    graph's edges between differing labels are lost.
+    By the graph's own weights: what labels made of them would let a wrong label keep out the
+    neighbours that could correct it. A neighbour that was not reached counts as the node's own
+    evidence does; a mean over those alone that were would pull the rim towards the seed. So do,
+    with ``epsilon = 0``, a weighted graph's edges between differing labels: their weight is lost.
 
     Args:
         subgraph: What was reached, weighed.
@@ -28,13 +29,14 @@ def share_evidence(
     from graphnoise.flow_diffusion.evidence.compiled import average_neighbours
 
     n = int(subgraph.used[NODES])
+    degree = subgraph.degree[:n]
     shared = np.array(evidence, np.float64)
-    total, weight = np.empty(n), np.empty(n)
+    total, known = np.empty(n), np.empty(n)
     for _ in range(steps):
         average_neighbours(
             shared, subgraph.start[:n], subgraph.split, subgraph.stop, subgraph.neighbour,
-            subgraph.weight, epsilon, total, weight,
+            subgraph.weight, epsilon, total, known,
         )  # fmt: skip
-        mean = np.divide(total, weight, out=np.zeros(n), where=weight > 0)
+        mean = (total + (degree - known) * evidence) / degree
         shared = own * evidence + (1 - own) * mean
     return shared

@@ -7,14 +7,14 @@ from graphnoise.local_subgraph import NOT_EXPANDED
 
 @numba.njit(cache=True, nogil=True)
 def average_neighbours(  # type: ignore[no-untyped-def]
-    value, start, split, stop, neighbour, weight, epsilon, total, count,
+    value, start, split, stop, neighbour, weight, epsilon, total, known,
 ):  # fmt: skip
-    """Sum of neighbours' values `total` ``[n]`` and of edge weights `count` ``[n]``.
+    """Sum of reached neighbours' values, `total` ``[n]``, and of edge weights, `known` ``[n]``.
 
     Each edge with an expanded end serves both of its ends once.
     """
     total[:] = 0.0
-    count[:] = 0.0
+    known[:] = 0.0
     for i in range(len(start)):
         if start[i] == NOT_EXPANDED:
             continue
@@ -26,8 +26,8 @@ def average_neighbours(  # type: ignore[no-untyped-def]
                 if e >= split[i]:
                     own = own / epsilon if epsilon > 0.0 else 0.0
             total[i] += own * value[j]
-            count[i] += own
+            known[i] += own
             # the row of an expanded neighbour holds this edge too
             if start[j] == NOT_EXPANDED:
                 total[j] += own * value[i]
-                count[j] += own
+                known[j] += own

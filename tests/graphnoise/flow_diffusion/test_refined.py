@@ -150,8 +150,8 @@ def test_labels_that_say_nothing_leave_the_support():
             mass=50,
         )
     found = local_cluster(
-        sparse.csr_array(planted(3)), SEED, labels=unknown, method="refined_flow_diffusion", mass=50,
-        rounding="support",
+        sparse.csr_array(planted(3)), SEED, labels=unknown, method="refined_flow_diffusion",
+        mass=50, rounding="support",
     )  # fmt: skip
     assert len(found.nodes)
 

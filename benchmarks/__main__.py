@@ -23,6 +23,7 @@ CASES = {
     "local_clustering_speed": ["benchmarks.speed.local_clustering"],
     "locality": ["benchmarks.speed.locality"],
     "local_batch": ["benchmarks.speed.local_batch"],
+    "store_build": ["benchmarks.speed.store_build"],
     "audit_excerpt": ["benchmarks.audit_excerpt"],
     "readme_tables": ["benchmarks.readme_tables"],
     "gpu": ["benchmarks.speed.gpu_kernels"],

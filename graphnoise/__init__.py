@@ -7,6 +7,7 @@ from labelnoise.lazy import lazy_names
 if TYPE_CHECKING:
     from graphnoise.datasets import DATASETS, load_graph
     from graphnoise.graph import LabelledGraph, graph_from_arrays
+    from graphnoise.graph_store import GraphStore, build_store, open_store
     from graphnoise.methods import METHODS
     from graphnoise.methods.base import NodeClassifier, Run
     from graphnoise.methods.erase import Erase, EraseSettings
@@ -22,6 +23,7 @@ _MODULES: dict[str, str] = {
     "DATASETS": "graphnoise.datasets",
     "Erase": "graphnoise.methods.erase",
     "EraseSettings": "graphnoise.methods.erase",
+    "GraphStore": "graphnoise.graph_store",
     "InjectLabelNoise": "graphnoise.transforms",
     "LabelledGraph": "graphnoise.graph",
     "METHODS": "graphnoise.methods",
@@ -31,8 +33,10 @@ _MODULES: dict[str, str] = {
     "Run": "graphnoise.methods.base",
     "ScoreLabels": "graphnoise.transforms",
     "as_graph": "graphnoise.pyg",
+    "build_store": "graphnoise.graph_store",
     "graph_from_arrays": "graphnoise.graph",
     "load_graph": "graphnoise.datasets",
+    "open_store": "graphnoise.graph_store",
     "to_data": "graphnoise.pyg",
     "with_noise": "graphnoise.noise",
 }
@@ -42,6 +46,7 @@ __all__ = [
     "METHODS",
     "Erase",
     "EraseSettings",
+    "GraphStore",
     "InjectLabelNoise",
     "LabelledGraph",
     "NodeClassifier",
@@ -50,8 +55,10 @@ __all__ = [
     "Run",
     "ScoreLabels",
     "as_graph",
+    "build_store",
     "graph_from_arrays",
     "load_graph",
+    "open_store",
     "to_data",
     "with_noise",
 ]

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 import labelnoise
+from graphnoise.cli.build_store import build_store
+from graphnoise.cli.cluster import cluster
 from graphnoise.cli.datasets import datasets
 from graphnoise.cli.denoise import denoise
 from graphnoise.cli.explain import explain
@@ -20,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (denoise, report, explain, methods, datasets):
+for command in (denoise, build_store, cluster, report, explain, methods, datasets):
     app.command()(command)
 
 

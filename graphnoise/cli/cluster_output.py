@@ -18,7 +18,7 @@ from graphnoise.cli.cluster_input import open_graph, parse_ids
 from graphnoise.cli.cluster_job import ClusterJob, query_options
 from graphnoise.cli.console import facts, output, table
 from graphnoise.report.cluster_files import KINDS, as_json, write_cluster
-from graphnoise.report.cluster_words import certificate_short, convergence, made_by, number
+from graphnoise.report.cluster_words import certificate_short, convergence, made_by, number, spent
 
 if TYPE_CHECKING:
     from graphnoise.local_clusters.cluster import Cluster
@@ -118,7 +118,7 @@ def fact_rows(cluster: "Cluster", n_nodes: int) -> list[tuple[str, str]]:
         ("size", str(len(cluster.nodes))),
         ("conductance", number(cluster.conductance)),
         ("volume", number(cluster.volume)),
-        ("mass", number(cluster.mass)),
+        *([("mass", spent(cluster))] if spent(cluster) else []),
         ("touched", touched),
         ("edge visits", str(cluster.edges)),
         ("certificate", certificate_short(cluster)),

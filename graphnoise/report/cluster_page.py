@@ -16,6 +16,7 @@ from graphnoise.report.cluster_words import (
     convergence,
     made_by,
     number,
+    spent,
 )
 from labelnoise.audit.parquet import replacing
 from labelnoise.report import Section
@@ -77,6 +78,7 @@ def tiles(cluster: Cluster, view: ClusterView) -> list[tuple[str, str, str]]:
     """What the reader sees first, as (label, value, note)."""
     reached = f"of {count(view.n_nodes)} nodes, {100 * cluster.touched / view.n_nodes:.2g} %"
     milliseconds = 1000 * cluster.seconds
+    mass = f"; {spent(cluster)} mass was spent" if spent(cluster) else ""
     inside = "share of its volume that leads out"
     return [
         ("Members", count(len(cluster.nodes)), f"rounded by {cluster.rounding}"),
@@ -84,7 +86,7 @@ def tiles(cluster: Cluster, view: ClusterView) -> list[tuple[str, str, str]]:
         (
             "Volume",
             number(cluster.volume),
-            f"sum of degrees; {number(cluster.mass)} mass was spent",
+            f"sum of degrees{mass}",
         ),
         ("Nodes reached", count(cluster.touched), reached),
         ("Converged", "yes" if cluster.converged else "no", certificate_short(cluster)),

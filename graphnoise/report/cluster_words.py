@@ -19,11 +19,10 @@ def certificate_sentence(cluster: Cluster) -> str:
             "The residual of every node is at most"
             f" {number(proof.excess)} of its degree, and so is the error of every score."
         )
-    worst = number(100 * max(proof.excess, proof.slack))
     sentence = (
-        f"No node holds more than its capacity and {number(100 * proof.excess)} %, and every node"
-        f" that passed mass on is full to within {number(100 * proof.slack)} %: the conditions"
-        f" that only the exact answer meets are met to {worst} %."
+        f"Every node keeps to its capacity within {number(100 * proof.excess)} %, and nodes that"
+        f" passed mass on fill theirs to within {number(100 * proof.slack)} %; the exact answer"
+        " is the one that does both exactly."
     )
     if proof.negative > 0:
         sentence += f" One score is {number(-proof.negative)}, where none may be negative."
@@ -52,6 +51,11 @@ def made_by(cluster: Cluster) -> str:
     """Method, settings and rounding in one line."""
     settings = ", ".join(f"{name} {value}" for name, value in cluster.settings.items())
     return f"{cluster.method}{f' ({settings})' if settings else ''}, rounded by {cluster.rounding}"
+
+
+def spent(cluster: Cluster) -> str:
+    """The mass, or "" where the method has none to choose."""
+    return "" if cluster.certificate.kind == "pagerank" else number(cluster.mass)
 
 
 def number(value: float) -> str:

@@ -178,7 +178,12 @@ def test_page_is_escaped_whole_and_refers_to_nothing_outside():
 
 def test_page_says_what_was_found():
     html = page_of(triangle(), triangles())
-    for said in ("Cluster around a", "0.143", "12.3 ms", "No node holds more than its capacity"):
+    for said in (
+        "Cluster around a",
+        "0.143",
+        "12.3 ms",
+        "Every node keeps to its capacity within 1 %",
+    ):
         assert said in html
     assert ">label 0<" in html
     assert ">label 0<" not in page_of(triangle(labels=None), triangles())

@@ -132,7 +132,25 @@ def locality(results: Path) -> list[str]:
             if method in next(iter(having.values()))[size]:
                 lines.append(f"- `{method}`: largest over smallest graph {ratio:.2f}")
         lines.append("")
-    return lines
+    return [*lines, *_peers_by_size(measured["sizes"])]
+
+
+def _peers_by_size(sizes: Mapping[str, Row]) -> Iterator[str]:
+    having = [row for row in sizes.values() if "peers" in row]
+    if not having:
+        return
+    yield "PageRank by other libraries on the same graphs, CPU milliseconds [times ours, no sweep]:"
+    yield ""
+    yield "| peer | " + " | ".join(f"{row['edges']:,} edges" for row in having) + " |"
+    yield "|---" * (1 + len(having)) + "|"
+    for name in having[-1]["peers"]:
+        found = [row["peers"].get(name) for row in having]
+        entries = ["–" if f is None else _times_ours(f) for f in found]
+        yield f"| `{name}` | " + " | ".join(entries) + " |"
+
+
+def _times_ours(found: Row) -> str:
+    return f"{found['cpu_ms_median']:,.2f} [{found['times_of_ours']:,.0f}]"
 
 
 def _locality_of(size: str, having: Mapping[str, Row]) -> Iterator[str]:

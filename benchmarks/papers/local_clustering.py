@@ -87,7 +87,11 @@ ENTRANTS = (
     Entrant("p_norm_flow_diffusion", (("support", "oracle"),)),
     Entrant("pagerank", (("sweep", "none"),)),
     Entrant("label_pagerank", (("sweep", "none"),), labelled=True),
-    Entrant("refined_flow_diffusion", (("support", "oracle"), ("support", "auto")), labelled=True),
+    Entrant(
+        "refined_flow_diffusion",
+        (("labels", "oracle"), ("support", "oracle"), ("labels", "auto")),
+        labelled=True,
+    ),
 )
 
 

@@ -44,6 +44,8 @@ SIZES, N_SEEDS = (100, 500), 25
 EDGES = (10**4, 10**5, 10**6, 10**7, 10**8)
 RIGHT, EPSILON = 0.9, 1e-5
 PASSES = 3
+# those that read the whole graph at every query get few seeds, and no graph of minutes per query
+PEER_SEEDS, LARGEST_FOR_PEERS = 3, 2 * 10**7
 
 
 def main() -> None:
@@ -59,6 +61,8 @@ def main() -> None:
     for n_edges in arguments.edges:
         with _MadeStore(n_edges, arguments.folder) as folder:
             sizes[str(n_edges)] = _in_own_process(measure, folder, arguments.seeds)
+            if n_edges <= LARGEST_FOR_PEERS:
+                sizes[str(n_edges)]["peers"] = _in_own_process(measure_peers, folder)
         print(n_edges, json.dumps(sizes[str(n_edges)]), flush=True)
         kept = {key: sizes[key] for key in sorted(sizes, key=int)}
         write_result(
@@ -154,6 +158,34 @@ def measure(folder: Path, n_seeds: int) -> dict[str, Any]:
         }
     found["anonymous_resident_growth_bytes_of_all_queries"] = _resident() - resident
     return found
+
+
+def measure_peers(folder: Path) -> dict[str, dict[str, float]]:
+    """PageRank of other libraries on the same graph in memory, seeds of the smallest cluster.
+
+    Ours is timed beside them in turns, without sweep and with vectors of the same guarantee.
+    """
+    import numba
+    import torch
+
+    from benchmarks.speed.local_clustering import OURS, TELEPORT, as_matrix, as_table, time_queries
+    from benchmarks.speed.pagerank_peers import global_peers, push_peers
+    from graphnoise.graph_store import open_store
+    from graphnoise.local_clusters import CLUSTER_METHODS
+    from graphnoise.local_clusters.base import Workspace
+    from graphnoise.local_clusters.query import Query
+
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    adjacency = open_store(folder / "store").adjacency()
+    matrix, workspace = as_matrix(adjacency), Workspace(adjacency.n_nodes)
+    method = CLUSTER_METHODS.load("pagerank")(teleport=TELEPORT, epsilon=EPSILON)
+    peers = push_peers(matrix, teleport=TELEPORT, epsilon=EPSILON)
+    peers |= global_peers(matrix, teleport=TELEPORT)
+    calls: dict[str, Callable[[int], object]] = {name: peer.call for name, peer in peers.items()}
+    calls[OURS] = lambda seed: method.diffuse(adjacency, Query(np.array([seed])), workspace)
+    seeds = np.load(folder / "clusters.npz")["arr_0"][:PEER_SEEDS].tolist()
+    return as_table(time_queries(calls, seeds, 1), against=OURS)
 
 
 def answers(members: NDArray[np.int64]) -> dict[str, Callable[..., Any]]:

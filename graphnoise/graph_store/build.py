@@ -76,7 +76,8 @@ def build_store(
         duplicates: "max" keeps the largest weight of repeated edges, as `graph_from_arrays` does;
             "sum" adds them up, every listed edge counting, whatever its direction: not for lists
             that hold both directions of each edge.
-        features: See `GraphStore.attach_features`; instead of those of the source.
+        features: See `GraphStore.attach_features`; instead of those of the source. With integer
+            ids, row i is that of id i.
         options: Columns, separator and kind of ids.
         force: Replace another store in `out`.
         progress: Called with a step, how far it is, and of how much (None where not known).

@@ -48,7 +48,8 @@ def edge_chunk(where: str, columns: Sequence[pa.ChunkedArray], kind: str) -> Edg
     for name, column in zip(("source", "target", "weight"), columns, strict=False):
         if column.null_count:
             row = int(np.argmax(pc.is_null(column).to_numpy()))
-            raise ValueError(f"{where}: the {name} is missing at edge {row} of this block")
+            cells = [one[row].as_py() for one in columns]
+            raise ValueError(f"{where}: the {name} is missing in an edge that reads {cells}")
     ends = [_ids(where, column, kind) for column in columns[:2]]
     weight = None
     if len(columns) > 2:

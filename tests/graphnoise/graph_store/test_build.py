@@ -181,7 +181,7 @@ def test_bad_lines_are_named_and_leave_no_store(tmp_path, lines, message):
 def test_missing_and_mixed_ids_are_refused(tmp_path):
     path = tmp_path / "edges.csv"
     path.write_text("1,2\n3,\n")
-    with pytest.raises(ValueError, match="target is missing"):
+    with pytest.raises(ValueError, match=r"target is missing in an edge that reads \[3, None\]"):
         build_store(path, tmp_path / "store", options=SourceOptions(ids="integer"))
     path.write_text("1,2\n" * 20_000 + "x,3\n")
     with pytest.raises(ValueError, match="ids='text'"):

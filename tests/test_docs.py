@@ -15,6 +15,7 @@ import graphnoise
 import labelnoise
 from graphnoise.cli import app
 from graphnoise.graph import LabelledGraph, graph_from_arrays
+from graphnoise.local_clusters import CLUSTER_METHODS, ROUNDINGS
 from graphnoise.methods import METHODS
 from graphnoise.methods.erase_settings import PRESETS
 from labelnoise.confident_learning import FILTERS
@@ -97,8 +98,10 @@ def test_links_lead_to_files(page):
         ("docs/reading_an_audit.md", REASONS),
         ("docs/methods/erase.md", PRESETS),
         ("docs/kernels.md", KERNELS),
+        ("docs/local_clusters.md", CLUSTER_METHODS),
+        ("docs/local_clusters.md", ROUNDINGS),
     ],
-    ids=["methods", "losses", "reasons", "presets", "kernels"],
+    ids=["methods", "losses", "reasons", "presets", "kernels", "cluster methods", "roundings"],
 )
 def test_page_names_every_part(page, names):
     text = (PROJECT / page).read_text()

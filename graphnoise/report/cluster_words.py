@@ -59,9 +59,11 @@ def spent(cluster: Cluster) -> str:
 
 
 def number(value: float) -> str:
-    """A number with three digits that mean something."""
+    """A number with three digits that mean something, whole where it is large."""
     if not isfinite(value):
         return "–"
-    if value == int(value) and abs(value) < 1e6:
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
+    if value == int(value):
         return str(int(value))
     return f"{value:.3g}"

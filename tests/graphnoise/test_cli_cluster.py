@@ -234,6 +234,22 @@ def test_integer_ids_are_integers(tmp_path):
     assert "--seed-node: node ids of this graph are integers, got 'a'" in said
 
 
+def test_store_answers_as_the_file_does_and_a_damaged_one_is_refused(graph, seeds, tmp_path):
+    store, out = tmp_path / "store", tmp_path / "out"
+    said = CliRunner().invoke(app, ["build-store", str(graph / "edges.csv"), "--out", str(store)])
+    assert said.exit_code == 0, said.stderr
+    found, wanted = as_record(store), as_record(graph)
+    assert found["nodes"] == wanted["nodes"]
+    assert found["conductance"] == pytest.approx(wanted["conductance"])
+    assert "no node 'nobody'" in one(store, *MASS, seed="nobody", expect=2)
+    batch(store, seeds, out)
+    # the store's header stands for its content: another graph in its place is another job
+    header = json.loads((store / "header.json").read_text())
+    (store / "header.json").write_text(json.dumps(header | {"n_nodes": 1}))
+    assert "header.json is damaged" in one(store, *MASS, expect=2)
+    assert "holds another run" in batch(store, seeds, out, expect=2)
+
+
 @pytest.mark.parametrize("kind", ["csv", "csv.gz", "tsv", "json", "list.json", "parquet"])
 def test_label_files_of_every_kind_say_the_same(tmp_path, kind):
     path = tmp_path / f"labels.{kind}"

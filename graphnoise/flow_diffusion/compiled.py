@@ -9,14 +9,14 @@ import numba
 import numpy as np
 
 from graphnoise.local_subgraph import EDGES as SUBGRAPH_EDGES
-from graphnoise.local_subgraph import EXPANDED, NODES, NOT_EXPANDED, NOT_WEIGHED
-from graphnoise.local_subgraph.compiled import copy_rows, touch, weigh_rows
+from graphnoise.local_subgraph import EXPANDED, NODES, NOT_EXPANDED, NOT_WEIGHED, SHIFT
+from graphnoise.local_subgraph.compiled import copy_rows, find_slot, touch, weigh_row, weigh_rows
 
 # why a loop came back
 DONE, NEED_ROOM, NEED_LABELS, SLICE_USED, VOLUME_USED, CLOSED = 0, 1, 2, 3, 4, 5
 # places in `counts`
 LISTED, POSITION, JOINED, TURN, VISITS, LABELLED, SEEDS, BLOCKED, CLOSED_AT = range(9)
-ALLOWED, PATIENCE, N_COUNTS = 9, 10, 11
+ALLOWED, PATIENCE, CHECKED_AT, N_COUNTS = 9, 10, 11, 12
 # places in `spent`
 VOLUME, MAX_VOLUME, LEFT_OUT, MASS = range(4)
 
@@ -151,6 +151,29 @@ def push_round(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def weigh_again(graph, weighting, sub):  # type: ignore[no-untyped-def]
+    """Weigh every expanded row after labels have changed."""
+    for i in range(sub.used[NODES]):
+        if sub.start[i] == NOT_EXPANDED:
+            continue
+        if len(sub.weight):
+            # factors were multiplied in, so weights start over, in the order of the graph
+            at = sub.start[i]
+            for e in range(graph.indptr[sub.node[i]], graph.indptr[sub.node[i] + 1]):
+                found = np.int64(graph.indices[e])
+                sub.neighbour[at] = sub.table[
+                    find_slot(sub.table, sub.node, sub.used[SHIFT], found)
+                ]
+                sub.weight[at] = graph.weights[e] if len(graph.weights) else 1.0
+                at += 1
+        weigh_row(
+            i, weighting.epsilon, weighting.gamma, weighting.dense, weighting.row_start,
+            weighting.column, weighting.value, sub.node, sub.label, sub.start, sub.split, sub.stop,
+            sub.weighted_degree, sub.neighbour, sub.weight,
+        )  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True)
 def is_closed(sub, flow, epsilon):  # type: ignore[no-untyped-def]
     """Whether mass can go nowhere new although the expanded nodes may not hold it all."""
     counts, used = flow.counts, sub.used
@@ -233,3 +256,28 @@ def list_unsettled(tolerance, sub, flow):  # type: ignore[no-untyped-def]
             n += 1
     counts[LISTED], counts[POSITION], counts[JOINED] = n, 0, 0
     return n
+
+
+@numba.njit(cache=True, nogil=True)
+def support_cut(x, sub, epsilon):  # type: ignore[no-untyped-def]
+    """Volume, weighted volume and weighted cut of the nodes where x is positive."""
+    start, split, stop, neighbour, weight = (
+        sub.start,
+        sub.split,
+        sub.stop,
+        sub.neighbour,
+        sub.weight,
+    )
+    volume, weighted_volume, cut = 0.0, 0.0, 0.0
+    for i in range(len(x)):
+        if x[i] <= 0.0:
+            continue
+        volume += sub.degree[i]
+        weighted_volume += sub.weighted_degree[i]
+        for e in range(start[i], stop[i]):
+            if x[neighbour[e]] <= 0.0:
+                if len(weight):
+                    cut += weight[e]
+                else:
+                    cut += 1.0 if e < split[i] else epsilon
+    return volume, weighted_volume, cut

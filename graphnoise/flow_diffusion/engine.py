@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 from graphnoise.flow_diffusion import compiled
 from graphnoise.flow_diffusion.conjugate import conjugate_arrays
 from graphnoise.flow_diffusion.conjugate.compiled import settle
+from graphnoise.flow_diffusion.feasibility import OverfullError, overfull_component
 from graphnoise.local_clusters.adjacency import Adjacency
 from graphnoise.local_clusters.base import Workspace, weighs_edges
 from graphnoise.local_clusters.cluster import Certificate, Diffused
 from graphnoise.local_clusters.query import Budget, LabelFunction, Query
-from graphnoise.local_subgraph import EXPANDED, NODES, EdgeWeighting, Subgraph, with_room
+from graphnoise.local_subgraph import EDGES, EXPANDED, NODES, EdgeWeighting, Subgraph, with_room
 
 ORDERS = ("auto", "fifo", "over_relaxed", "conjugate")
-# entries visited between two looks at the clock: some hundredths of a second
-SLICE = 5_000_000
+# entries visited between two looks at the clock, some hundredths of a second: so many, or fewer
+# while the subgraph is small and most of the time goes elsewhere
+SLICE, FIRST_SLICE, SLICE_PER_ENTRY = 5_000_000, 100_000, 50
 # a mass that only just fits makes mass crawl from end to end; without a budget of the caller's own
 # a run ends after this many visits, and this many per unit of mass
 SAFETY_VISITS, SAFETY_VISITS_PER_MASS = 20_000_000, 2_000
@@ -118,7 +120,7 @@ class FlowRun:
         if len(seeds) > len(self._sub.node) // 2:
             self._make_room(len(seeds), 0)
         self._counts = np.zeros(compiled.N_COUNTS, np.int64)
-        self._counts[[compiled.SEEDS, compiled.CLOSED_AT]] = len(seeds), -1
+        self._counts[[compiled.SEEDS, compiled.CLOSED_AT, compiled.CHECKED_AT]] = len(seeds), -1, -1
         limit = np.inf if self.budget.max_volume is None else self.budget.max_volume
         self._spent = np.array([0.0, limit, 0.0, 0.0])
         self._flow = self._vectors(len(seeds))
@@ -152,6 +154,11 @@ class FlowRun:
         return float(self._spent[compiled.MASS])
 
     @property
+    def seed_volume(self) -> float:
+        """Sum of the seeds' degrees."""
+        return float(self._sub.degree[: self._counts[compiled.SEEDS]].sum())
+
+    @property
     def edges(self) -> int:
         """Edge entries visited so far: copied, pushed along, multiplied, checked."""
         return int(self._counts[compiled.VISITS])
@@ -175,7 +182,41 @@ class FlowRun:
         self._flow.source[:n_seeds] += share
         self._flow.mass[:n_seeds] += share
         self._spent[compiled.MASS] += amount
-        self._counts[compiled.CLOSED_AT] = -1
+        self._counts[[compiled.CLOSED_AT, compiled.CHECKED_AT]] = -1
+
+    def restart(self, mass: float, *, x: NDArray[np.float64] | None = None) -> None:
+        """Put another mass on the seeds, on the subgraph as it stands.
+
+        Args:
+            mass: Instead of all that was put in before.
+            x: Where to start from, ``[k]`` over the first k touched nodes, zero beyond; None: from
+                nothing.
+        """
+        n_seeds = int(self._counts[compiled.SEEDS])
+        degree = self._sub.degree[:n_seeds]
+        self._flow.source[:n_seeds] = mass * degree / degree.sum()
+        self._spent[compiled.MASS] = mass
+        self._counts[[compiled.CLOSED_AT, compiled.CHECKED_AT, compiled.ALLOWED]] = -1, -1, 0
+        self.x[:] = 0.0
+        if x is not None:
+            self.x[: len(x)] = x
+            self._may_exceed = True
+        self._refresh()
+
+    def relabel(self, labels: NDArray[np.int8], *, keep: bool = True) -> None:
+        """Give the touched nodes other labels and weigh the expanded rows again.
+
+        Args:
+            labels: 1, 0 or -1 for unknown, ``[n]``.
+            keep: Start from the x found before, which is close where few labels changed; else
+                from nothing.
+        """
+        n = self._n
+        if labels.shape != (n,):
+            raise ValueError(f"labels must be [{n}], one per touched node, got {labels.shape}")
+        self._sub.label[:n] = np.where(labels < 0, -1, labels == 1)
+        compiled.weigh_again(self.adjacency.arrays, self.weighting, self._sub)
+        self.restart(self.source_mass, x=self.x.copy() if keep else None)
 
     def solve(self, *, tolerance: float | None = None) -> str:
         """Spread until every node is settled.
@@ -197,10 +238,7 @@ class FlowRun:
 
     def certificate(self) -> Certificate:
         """How far x is from optimal, by masses computed afresh from it."""
-        self._counts[compiled.VISITS] += compiled.masses(
-            self._flow.x, self._flow.source, self._counts[compiled.SEEDS], self._flow.mass,
-            self.weighting.epsilon, self._sub,
-        )  # fmt: skip
+        self._refresh()
         found = compiled.conditions(self._flow.x, self._flow.mass, self._sub.degree, self._n)
         return Certificate("flow", *found)
 
@@ -214,6 +252,13 @@ class FlowRun:
             subgraph=self._sub, score=self.x, mass=self.mass, source_mass=self.source_mass,
             certificate=certificate, edges=self.edges,
             converged=settled and not self._stopped_by, stopped_by=self._stopped_by, notes=notes,
+        )  # fmt: skip
+
+    def _refresh(self) -> None:
+        """Compute every mass from x."""
+        self._counts[compiled.VISITS] += compiled.masses(
+            self._flow.x, self._flow.source, self._counts[compiled.SEEDS], self._flow.mass,
+            self.weighting.epsilon, self._sub,
         )  # fmt: skip
 
     @property
@@ -234,7 +279,9 @@ class FlowRun:
                 return "max_edges"
             if self._deadline is not None and time.monotonic() > self._deadline:
                 return "timeout"
-            status = self._advance(tolerance, min(limit, self.edges + SLICE))
+            expanded, entries = self._sub.used[EXPANDED], self._sub.used[EDGES]
+            a_while = min(SLICE, FIRST_SLICE + SLICE_PER_ENTRY * int(entries))
+            status = self._advance(tolerance, min(limit, self.edges + a_while))
             if status == compiled.DONE:
                 return ""
             if status == compiled.VOLUME_USED:
@@ -242,6 +289,9 @@ class FlowRun:
             if status == compiled.CLOSED:
                 self._refuse_overfull()
                 self._counts[compiled.CLOSED_AT] = self._sub.used[EXPANDED]
+            # one component may be overfull while another still grows, or is at rest half full
+            if status == compiled.SLICE_USED and self._sub.used[EXPANDED] == expanded:
+                self._refuse_overfull()
             if status == compiled.NEED_ROOM:
                 self._make_row_room()
             if status == compiled.NEED_LABELS:
@@ -284,14 +334,12 @@ class FlowRun:
 
     def _refuse_overfull(self) -> None:
         """Raise if the nodes that positive weights connect to the seeds cannot hold the mass."""
-        from graphnoise.flow_diffusion.feasibility import overfull_component
-
+        if self._counts[compiled.CHECKED_AT] == self._sub.used[EXPANDED]:
+            return
+        self._counts[compiled.CHECKED_AT] = self._sub.used[EXPANDED]
         found = overfull_component(self._sub, self._flow.source, self.weighting.epsilon)
         if found is not None:
-            raise ValueError(
-                f"mass {found.mass:.6g} exceeds the volume {found.volume:.6g} of the seeds' "
-                f"component ({found.n_nodes} nodes joined by edges of positive weight)"
-            )
+            raise OverfullError(found)
 
     def _make_row_room(self) -> None:
         node = self._sub.node[self._counts[compiled.BLOCKED]]
@@ -325,7 +373,7 @@ def answer(
     *,
     label_function: LabelFunction | None,
 ) -> Diffused:
-    """Answer a query of known mass; what the methods share.
+    """Answer a query; what the methods share.
 
     Raises:
         ValueError: See `FlowRun`.
@@ -335,7 +383,9 @@ def answer(
         label_function=label_function, budget=query.budget,
     )  # fmt: skip
     if query.mass is None:
-        raise ValueError("mass must be given")
+        from graphnoise.flow_diffusion.mass_path import MassPath, follow_path
+
+        return follow_path(run, MassPath())
     run.add_mass(query.mass)
     run.solve()
     return run.diffused()

@@ -19,6 +19,21 @@ class Component:
     n_nodes: int
 
 
+class OverfullError(ValueError):
+    """The seeds' component cannot hold the mass.
+
+    Attributes:
+        component: Which has how much.
+    """
+
+    def __init__(self, component: Component) -> None:
+        self.component = component
+        super().__init__(
+            f"mass {component.mass:.6g} exceeds the volume {component.volume:.6g} of the seeds' "
+            f"component ({component.n_nodes} nodes joined by edges of positive weight)"
+        )
+
+
 def overfull_component(
     sub: Subgraph, source: NDArray[np.float64], epsilon: float
 ) -> Component | None:

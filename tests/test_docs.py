@@ -114,6 +114,12 @@ def test_table_of_methods_names_no_other():
     assert re.findall(r"^\| `(\w+)` \|", text, re.M) == list(METHODS)
 
 
+def test_table_of_cluster_methods_names_no_other():
+    text = (PROJECT / "docs/local_clusters.md").read_text()
+    table = text.partition("## Methods")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == set(CLUSTER_METHODS)
+
+
 def test_noise_page_names_every_kind():
     text = (PROJECT / "docs/noise_and_protocols.md").read_text()
     assert [kind for kind in KINDS if f"`{kind}:R`" not in text and f"`{kind}`" not in text] == []

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from graphnoise.local_clusters import ROUNDINGS
 from graphnoise.local_clusters.adjacency import Adjacency
 from graphnoise.local_clusters.cluster import Diffused, SweepProfile
+from graphnoise.local_subgraph import NODES
 
 # volumes of weighted graphs are sums of floats; below this share of the graph nothing is left
 NOTHING_LEFT = 1e-12
@@ -52,13 +53,16 @@ def round_cluster(
         n_seeds: Number of seeds; they are the first nodes of the subgraph.
 
     Raises:
-        ValueError: An unknown rounding, or "labels" where no label is known.
+        ValueError: An unknown rounding, "labels" where no label is known, or a diffusion whose
+            workspace has begun another query.
 
     Source: Andersen, Chung, Lang 2006, section 2.2 (sweep); Fountoulakis, Wang, Yang 2020, section
     4 (support).
     """
     if rounding not in ROUNDINGS:
         raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
+    if len(diffused.score) != diffused.subgraph.used[NODES]:
+        raise ValueError("diffused is out of date: its workspace has begun another query")
     order = _descending(diffused)
     sweep = _profile(order, diffused, adjacency)
     seeds_left_out = np.flatnonzero(diffused.score[:n_seeds] == 0)

@@ -174,6 +174,14 @@ def test_the_unknown_rounding():
         round_cluster(scored(graph, np.ones(3)), "best", graph)
 
 
+def test_a_diffusion_that_is_out_of_date():
+    graph, workspace = as_graph(nx.to_scipy_sparse_array(nx.path_graph(9))), Workspace(9)
+    old = PageRank(epsilon=1e-4).diffuse(graph, Query(np.array([3])), workspace)
+    PageRank(epsilon=0.9).diffuse(graph, Query(np.array([3])), workspace)
+    with pytest.raises(ValueError, match="out of date"):
+        round_cluster(old, "sweep", graph)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_real_diffusion_finds_its_planted_block(weighted):
     network = nx.planted_partition_graph(2, 75, 0.2, 0.01, seed=1)

@@ -13,7 +13,8 @@ SETTINGS_SHOWN = ("examples-25", "examples-100", "examples-5", "seed", "noise-0.
 def quality(results: Path) -> list[str]:
     """F1 of every method, a table per graph, a column per kind of labels."""
     path = results / "local_clustering.json"
-    if not path.exists():
+    cells = json.loads(path.read_text()) if path.exists() else []
+    if not cells:
         return [_missing("python -m benchmarks.papers.local_clustering")]
     lines = [
         "F1 against the class of the seed, %, mean ± standard error over the trials in brackets; in"
@@ -21,7 +22,6 @@ def quality(results: Path) -> list[str]:
         " trial ± its standard error; in parentheses the mean of a prototype on other draws. Mass"
         " marked oracle is computed from the true volume of the class."
     ]
-    cells = json.loads(path.read_text())
     for graph in dict.fromkeys(cell["graph"] for cell in cells):
         found = {cell["setting"]: cell for cell in cells if cell["graph"] == graph}
         lines += ["", f"**{graph}**", "", *_quality_of(found)]

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.local_cluster_tables import quality as quality_table
 from benchmarks.papers.local_clustering import (
     ENTRANTS,
     KEY,
@@ -24,7 +25,13 @@ from benchmarks.papers.local_clustering_protocol import (
     quality,
     score,
 )
-from benchmarks.papers.local_clustering_tables import markdown, paired, statistics, summarise
+from benchmarks.papers.local_clustering_tables import (
+    markdown,
+    paired,
+    statistics,
+    summarise,
+    write_tables,
+)
 
 CLASSES = np.repeat([0, 1, 2], [50, 30, 3])
 TRIAL = Trial("somewhere", 0, 1, 7)
@@ -125,3 +132,15 @@ def test_one_trial_has_no_spread():
     runs = {(0, 0): made_row(0, 0.5)}
     assert statistics(runs)["f1_standard_error"] is None
     assert paired(runs, runs) is None
+
+
+def test_the_pages_show_the_same_numbers(tmp_path):
+    rows = [made_row(draw, f1) for draw, f1 in enumerate((0.5, 0.7))]
+    plain = [made_row(draw, 0.4, setting=UNLABELLED, method="flow_diffusion") for draw in range(2)]
+    write_tables(rows + plain, tmp_path / "local_clustering")
+
+    lines = quality_table(tmp_path)
+
+    assert "| label_flow_diffusion | support | oracle | 60.0 ± 10.0 [2] (56.8) |" in lines
+    expected = "| 40.0 ± 0.0 [2] *-20.0 ± 10.0* (52.2) |"
+    assert f"| flow_diffusion | support | oracle {expected}" in lines

@@ -94,13 +94,6 @@ def label_errors(results: Path) -> list[str]:
     return _copied(results / "label_errors.md", "python -m benchmarks.papers.label_errors")
 
 
-def local_clusters(results: Path) -> list[str]:
-    """F1 of local clusters against the class of the seed: the committed tables."""
-    command = "python -m benchmarks.papers.local_clustering"
-    lines = _copied(results / "local_clustering.md", command)
-    return [f"**{line[3:]}**" if line.startswith("## ") else line for line in lines]
-
-
 def audit_excerpt(results: Path) -> list[str]:
     """Rows of a real audit, without the evidence."""
     lines = audit_evidence(results)
@@ -128,7 +121,6 @@ TABLES: Mapping[str, Callable[[Path], list[str]]] = {
     "released": accuracy_released,
     "detection": detection,
     "label-errors": label_errors,
-    "local-clusters": local_clusters,
     "audit-excerpt": audit_excerpt,
     "audit-evidence": audit_evidence,
     "speed": speed,

@@ -8,6 +8,11 @@ if TYPE_CHECKING:
     from graphnoise.datasets import DATASETS, load_graph
     from graphnoise.graph import LabelledGraph, graph_from_arrays
     from graphnoise.graph_store import GraphStore, build_store, open_store
+    from graphnoise.local_clusters import CLUSTER_METHODS
+    from graphnoise.local_clusters.batch import cluster_many
+    from graphnoise.local_clusters.cluster import Cluster
+    from graphnoise.local_clusters.query import Budget
+    from graphnoise.local_clusters.searching import local_cluster
     from graphnoise.methods import METHODS
     from graphnoise.methods.base import NodeClassifier, Run
     from graphnoise.methods.erase import Erase, EraseSettings
@@ -20,6 +25,9 @@ if TYPE_CHECKING:
     from graphnoise.transforms import InjectLabelNoise, ScoreLabels
 
 _MODULES: dict[str, str] = {
+    "Budget": "graphnoise.local_clusters.query",
+    "CLUSTER_METHODS": "graphnoise.local_clusters",
+    "Cluster": "graphnoise.local_clusters.cluster",
     "DATASETS": "graphnoise.datasets",
     "Erase": "graphnoise.methods.erase",
     "EraseSettings": "graphnoise.methods.erase",
@@ -34,16 +42,21 @@ _MODULES: dict[str, str] = {
     "ScoreLabels": "graphnoise.transforms",
     "as_graph": "graphnoise.pyg",
     "build_store": "graphnoise.graph_store",
+    "cluster_many": "graphnoise.local_clusters.batch",
     "graph_from_arrays": "graphnoise.graph",
     "load_graph": "graphnoise.datasets",
+    "local_cluster": "graphnoise.local_clusters.searching",
     "open_store": "graphnoise.graph_store",
     "to_data": "graphnoise.pyg",
     "with_noise": "graphnoise.noise",
 }
 
 __all__ = [
+    "CLUSTER_METHODS",
     "DATASETS",
     "METHODS",
+    "Budget",
+    "Cluster",
     "Erase",
     "EraseSettings",
     "GraphStore",
@@ -56,8 +69,10 @@ __all__ = [
     "ScoreLabels",
     "as_graph",
     "build_store",
+    "cluster_many",
     "graph_from_arrays",
     "load_graph",
+    "local_cluster",
     "open_store",
     "to_data",
     "with_noise",

@@ -66,20 +66,30 @@ def cluster_many(
         TypeError: See `local_cluster`.
         ValueError: See `local_cluster`.
     """
-    if on_error not in ON_ERROR:
-        raise ValueError(f"on_error must be one of {list(ON_ERROR)}, got {on_error!r}")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
-    if isinstance(seeds, str | bytes) or not isinstance(seeds, Iterable):
-        raise TypeError(
-            f"seeds must be a sequence with one item per query, got {type(seeds).__name__}"
-        )
+    check_batch(seeds, on_error, "threads", threads)
     search = prepare_search(
         graph, labels=labels, method=method, rounding=rounding, mass=mass, budget=budget,
         target_label=target_label,
     )  # fmt: skip
     # checks come when the function is called, not when the first result is asked for
     return _stream(search, iter(seeds), threads or available_processors(), on_error == "record")
+
+
+def check_batch(seeds: Any, on_error: str, argument: str, count: int | None) -> None:
+    """Refuse wrong options of a batch; `count` of threads or workers, as `argument` says.
+
+    Raises:
+        TypeError: Seeds that are not one item per query.
+        ValueError: Another `on_error`, or fewer than one thread.
+    """
+    if on_error not in ON_ERROR:
+        raise ValueError(f"on_error must be one of {list(ON_ERROR)}, got {on_error!r}")
+    if count is not None and count < 1:
+        raise ValueError(f"{argument} must be at least 1, got {count}")
+    if isinstance(seeds, str | bytes) or not isinstance(seeds, Iterable):
+        raise TypeError(
+            f"seeds must be a sequence with one item per query, got {type(seeds).__name__}"
+        )
 
 
 def answer(search: Search, seeds: list[Any], record: bool) -> list[Cluster | Failure]:

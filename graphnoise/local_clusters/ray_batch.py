@@ -4,14 +4,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graphnoise.graph_store import GraphStore
 from graphnoise.local_clusters.adjacency import Adjacency, as_adjacency
 from graphnoise.local_clusters.base import LocalMethod
-from graphnoise.local_clusters.batch import ON_ERROR, Failure, answer
+from graphnoise.local_clusters.batch import Failure, answer, check_batch
 from graphnoise.local_clusters.cluster import Cluster
 from graphnoise.local_clusters.query import Budget
 from graphnoise.local_clusters.searching import prepare_search
@@ -52,20 +54,18 @@ def cluster_many_ray(
         ValueError: See `cluster_many`.
     """
     ray = _import_ray()
-    if on_error not in ON_ERROR:
-        raise ValueError(f"on_error must be one of {list(ON_ERROR)}, got {on_error!r}")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
+    check_batch(seeds, on_error, "workers", workers)
     options = {
         "labels": labels, "method": method, "rounding": rounding, "mass": mass, "budget": budget,
         "target_label": target_label,
     }  # fmt: skip
     # wrong options are told here, before anything is started
     search = prepare_search(graph, **options)
-    sent = str(graph) if hasattr(graph, "__fspath__") or isinstance(graph, str) else None
-    return _stream(
-        ray, sent or search.adjacency, options, iter(seeds), workers, on_error == "record"
-    )
+    # a store goes by its name, another graph as the arrays it was converted to
+    if isinstance(graph, GraphStore):
+        graph = graph.path
+    sent = Path(graph).resolve() if isinstance(graph, str | Path) else search.adjacency
+    return _stream(ray, sent, options, iter(seeds), workers, on_error == "record")
 
 
 class ClusterWorker:

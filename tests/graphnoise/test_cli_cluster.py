@@ -102,6 +102,13 @@ def test_json_is_alone_on_stdout_and_holds_the_cluster(graph):
     assert record["sweep"]["size"][0] == 1
 
 
+def test_without_a_mass_one_is_found_and_told(graph):
+    assert re.search(r"mass [\d.]+ found", one(graph))
+    pushed = one(graph, "--method", "pagerank")
+    assert not re.search(r"^ mass ", pushed, re.M)
+    assert "residual <= 1e-05 of the degree" in pushed
+
+
 def test_several_seeds_make_one_cluster(graph):
     record = json.loads(call(graph, "--seed-node", "n0", "--seed-node", "n5", *MASS, "--json"))
     assert record["seeds"] == ["n0", "n5"]

@@ -117,12 +117,14 @@ def picture_section(cluster: Cluster, view: ClusterView) -> Section:
         if members < view.size
         else "All members"
     )
+    around = "none of them has a neighbour outside"
+    if outside:
+        around = f"on the outermost ring the {outside} neighbours outside with most links to them"
     return Section(
         "picture",
         "The cluster among its neighbours",
-        f"{part}, in rings by their number of steps from the seed, and on the outermost ring the"
-        f" {outside} neighbours outside that have most links to them. Strong colour is a high"
-        " score.",
+        f"{part}, in rings by their number of steps from the seed; {around}. Strong colour is a"
+        " high score.",
         render("subgraph.html", values=values, folders=FOLDERS),
     )
 

@@ -181,6 +181,14 @@ def test_label_weighted_agrees_with_the_dense_solve(weighted, label_epsilon):
         assert np.all(exact - p <= 1e-7 * worst * lowered.sum(axis=0) * (1 + 1e-6))
 
 
+def test_a_seed_that_keeps_no_weight_keeps_the_walk():
+    labels = Labels(np.array([1, 0, 0], np.int32))
+    graph = as_graph(np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]]))
+    diffused = ask(LabelPageRank(label_epsilon=0), graph, [0], labels=labels)
+    assert over_graph(diffused, diffused.mass, 3).tolist() == [1, 0, 0]
+    assert diffused.certificate.excess < 1e-12
+
+
 def test_unit_label_epsilon_is_plain_and_a_flip_changes_nothing():
     rng = np.random.default_rng(6)
     matrix, labels = random_matrix(80, rng), rng.integers(0, 2, 80).astype(np.int32)
@@ -317,6 +325,8 @@ def test_any_small_graph(n, random, teleport, label_epsilon, weighted):
     residual = residual_of(lowered, p, start, teleport)
     assert p.sum() + residual.sum() == pytest.approx(1.0, abs=1e-9)
     assert np.max(np.abs(residual) / matrix.sum(axis=0)) <= 1e-6 * (1 + 1e-3)
+    largest = np.max(np.abs(residual) / matrix.sum(axis=0))
+    assert diffused.certificate.excess == pytest.approx(largest, rel=1e-3, abs=1e-12)
     exact = exact_pagerank(lowered, start, teleport=teleport)
     assert np.sum(np.abs(exact - p)) <= 1e-6 * matrix.sum() + 1e-12
 

@@ -48,7 +48,7 @@ def as_graph(
             f"data must be a LabelledGraph or torch_geometric.data.Data, got {type(data).__name__}"
         )
     features, labels = _present(data, "x"), _present(data, "y")
-    edges, weight, notes = _edges(data)
+    edges, weight, notes = edges_of(data)
     clean = _optional(data, truth)
     if clean is None and truth != DEFAULT_TRUTH:
         raise ValueError(f"data has no attribute {truth!r}, named as the truth")
@@ -56,13 +56,13 @@ def as_graph(
     texts = _optional(data, "texts")
     graph = graph_from_arrays(
         edges,
-        _matrix(features),
-        _array(labels),
+        as_matrix(features),
+        as_array(labels),
         masks=_masks(data, split),
         edge_weight=weight,
         class_names=None if names is None else tuple(str(name) for name in names),
         name=str(_optional(data, "name") or "graph"),
-        truth=None if clean is None else _array(clean),
+        truth=None if clean is None else as_array(clean),
         node_names=None if node_names is None else np.asarray(node_names),
         texts=None if texts is None else tuple(texts),
     )
@@ -117,20 +117,21 @@ def _optional(data: "Data", key: str) -> Any:
     return data.get(key)
 
 
-def _array(value: Any) -> NDArray[Any]:
+def as_array(value: Any) -> NDArray[Any]:
+    """A tensor, wherever it lives, or anything numpy reads, as an array."""
     # EdgeIndex is a Tensor subclass whose own conversions keep its metadata
     if isinstance(value, Tensor):
         return value.detach().cpu().as_subclass(Tensor).numpy()
     return np.asarray(value)
 
 
-def _matrix(value: Any) -> NDArray[Any] | sparse.csr_array:
+def as_matrix(value: Any) -> NDArray[Any] | sparse.csr_array:
     """Features ``[N, F]`` dense or as scipy CSR, from dense, torch sparse, or anything with coo."""
     if _is_sparse(value):
         rows, columns, weights, shape = _coordinates(value)
         weights = np.ones(len(rows), np.float32) if weights is None else weights
         return sparse.csr_array((weights, (rows, columns)), shape=shape)
-    return _array(value)
+    return as_array(value)
 
 
 def _is_sparse(value: Any) -> bool:
@@ -156,10 +157,10 @@ def _coordinates(
     # torch_sparse.SparseTensor: coo() -> row, col, value or None
     rows, columns, weights = value.coo()
     sizes = tuple(int(size) for size in value.sizes())
-    return _array(rows), _array(columns), None if weights is None else _array(weights), sizes
+    return as_array(rows), as_array(columns), None if weights is None else as_array(weights), sizes
 
 
-def _edges(data: "Data") -> tuple[NDArray[Any], NDArray[Any] | None, tuple[str, ...]]:
+def edges_of(data: "Data") -> tuple[NDArray[Any], NDArray[Any] | None, tuple[str, ...]]:
     """End points ``[2, E]``, weights ``[E]`` or None, and what was left aside."""
     key = "edge_index" if _optional(data, "edge_index") is not None else "adj_t"
     value = _optional(data, key)
@@ -167,7 +168,7 @@ def _edges(data: "Data") -> tuple[NDArray[Any], NDArray[Any] | None, tuple[str, 
         raise ValueError(f"data has neither 'edge_index' nor 'adj_t'; found {sorted(data.keys())}")
     if not _is_sparse(value):
         weight, notes = _weights(data)
-        return _array(value), weight, notes
+        return as_array(value), weight, notes
     rows, columns, weights, shape = _coordinates(value)
     if len(shape) != 2 or shape[0] != shape[1]:
         raise ValueError(f"{key} must be a square matrix, got {shape}")
@@ -179,12 +180,12 @@ def _edges(data: "Data") -> tuple[NDArray[Any], NDArray[Any] | None, tuple[str, 
 def _weights(data: "Data") -> tuple[NDArray[Any] | None, tuple[str, ...]]:
     weight = _optional(data, "edge_weight")
     if weight is not None:
-        return _array(weight).reshape(-1), ()
+        return as_array(weight).reshape(-1), ()
     attributes = _optional(data, "edge_attr")
     if attributes is None:
         return None, ()
     if attributes.ndim == 1:
-        return _array(attributes), ()
+        return as_array(attributes), ()
     return None, (f"edge_attr of shape {tuple(attributes.shape)} not used",)
 
 
@@ -194,7 +195,7 @@ def _masks(data: "Data", split: int) -> dict[str, NDArray[Any]]:
         value = _optional(data, attribute)
         if value is None:
             continue
-        mask = _array(value)
+        mask = as_array(value)
         if mask.ndim == 2:
             if not 0 <= split < mask.shape[1]:
                 raise ValueError(

@@ -135,6 +135,9 @@ def map_array(path: Path, about: ArrayFile) -> NDArray[Any]:
                 flags=mmap.MAP_PRIVATE | NO_RESERVE,
                 prot=mmap.PROT_READ | mmap.PROT_WRITE,
             )
+    if hasattr(mmap, "MADV_RANDOM"):
+        # a query reads rows far apart; reading ahead of each would fetch half of a large store
+        mapped.madvise(mmap.MADV_RANDOM)
     return np.ndarray(about.shape, about.dtype, mapped, offset=HEADER_BYTES)
 
 

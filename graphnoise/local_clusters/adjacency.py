@@ -163,7 +163,7 @@ def _from_data(data: Any) -> Adjacency:
     from graphnoise import pyg
 
     # the parts of `as_graph` that need neither labels nor masks
-    ends, weight, notes = pyg._edges(data)
+    ends, weight, notes = pyg.edges_of(data)
     names = data.get("node_names")
     n_nodes = int(data.num_nodes)
     if names is not None and len(names) != n_nodes:
@@ -171,7 +171,7 @@ def _from_data(data: Any) -> Adjacency:
     listed = None if names is None else np.asarray(names).tolist()
     adjacency = _from_matrix(edge_matrix(ends[0], ends[1], weight, n_nodes), listed)
     x = data.get("x")
-    features = None if x is None else _checked_features(pyg._matrix(x), n_nodes)
+    features = None if x is None else _checked_features(pyg.as_matrix(x), n_nodes)
     return replace(adjacency, features=features, notes=(*notes, *adjacency.notes))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from graphnoise.graph_store.sources import ArraySource, SourceOptions
-from graphnoise.pyg import _array, _edges, _matrix
+from graphnoise.pyg import as_array, as_matrix, edges_of
 
 
 def pyg_file(path: Path, options: SourceOptions) -> ArraySource:
@@ -48,7 +48,7 @@ def pyg_data(data: Any, options: SourceOptions, *, description: str = "PyG Data"
 
     if not isinstance(data, Data):
         raise ValueError(f"source must be torch_geometric.data.Data, got {type(data).__name__}")
-    ends, weight, notes = _edges(data)
+    ends, weight, notes = edges_of(data)
     names = data.get("node_names")
     features = data.get("x")
     known = len(names) if names is not None else data.num_nodes
@@ -65,4 +65,4 @@ def pyg_data(data: Any, options: SourceOptions, *, description: str = "PyG Data"
 
 def _matrix_or_array(features: Any) -> Any:
     dense = isinstance(features, torch.Tensor) and features.layout == torch.strided
-    return _array(features) if dense else _matrix(features)
+    return as_array(features) if dense else as_matrix(features)

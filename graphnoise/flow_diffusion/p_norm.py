@@ -18,7 +18,7 @@ from graphnoise.local_subgraph import plain_weighting
 class PNormFlowDiffusion:
     """Spread mass from the seeds so that no node keeps more than its degree, at least p-norm flow.
 
-    Solves, with q = p / (p - 1), B the signed incidences, Delta the mass on the seeds, T degrees,
+    Solves, with q = p / (p - 1), B the signed incidences, Delta the mass on the seeds, T degrees::
 
         primal  min_f   1/p sum_e |f_e|^p / w_e^(p-1)    s.t.  Delta + B'f <= T
         dual    min_x>=0  1/q sum_e w_e |x_u - x_v|^q + x'(T - Delta)

@@ -134,10 +134,12 @@ class LabelsFromSeed:
             method = FlowDiffusion()
         diffused = method.diffuse(adjacency, replace(query, labels=None), workspace)
         node = diffused.subgraph.node[: diffused.subgraph.used[NODES]]
+        # a budget can end before anything is spread; seeds are inside all the same
+        within = (diffused.score > 0) | np.isin(node, query.seeds)
         # equal scores by position: the order in which nodes were reached is nobody's business
-        order = np.lexsort((node, -diffused.score))[: self.n_examples]
-        inside = node[order[diffused.score[order] > 0]]
-        support = np.sort(node[diffused.score > 0])
+        order = np.lexsort((node, -diffused.score, ~within))[: self.n_examples]
+        inside = node[order[within[order]]]
+        support = np.sort(node[within])
         rng = np.random.default_rng([self.seed, *np.sort(query.seeds).tolist()])
         return inside, draw_outside(rng, adjacency.n_nodes, support, self.n_examples)
 

@@ -20,6 +20,7 @@ from graphnoise.local_clusters.label_sources import LabelSource, as_label_source
 from graphnoise.local_clusters.node_ids import known_positions, names_of
 from graphnoise.local_clusters.query import Budget, Labels, Query
 from graphnoise.local_clusters.rounding import Rounded, round_cluster
+from graphnoise.local_clusters.warming import warm_up
 from graphnoise.local_subgraph import NODES
 
 WITHOUT_LABELS, WITH_LABELS = "flow_diffusion", "label_flow_diffusion"
@@ -105,12 +106,18 @@ class Search:
         """
         positions = known_positions(self.adjacency, seeds, "seeds")
         self._refuse_isolated(positions)
+        warm_up(self)
         if workspace is not None:
-            return self._answer(positions, workspace)
+            return self.answer(positions, workspace)
         with borrowed_workspace(self.adjacency) as held:
-            return self._answer(positions, held)
+            return self.answer(positions, held)
 
-    def _answer(self, seeds: NDArray[np.int64], workspace: Workspace) -> Cluster:
+    def answer(self, seeds: NDArray[np.int64], workspace: Workspace) -> Cluster:
+        """The cluster around distinct positions ``[S]``, none isolated.
+
+        Raises:
+            ValueError: See `local_cluster`.
+        """
         started = time.perf_counter()
         query, notes = Query(seeds, self.mass, None, self.budget), tuple[str, ...]()
         if self.labels is not None:

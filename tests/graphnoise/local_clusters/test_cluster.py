@@ -28,7 +28,8 @@ def test_a_cluster_as_json_and_as_a_table():
 
 def test_what_json_does_not_know():
     # the whole graph has no conductance, and tuples are no keys of JSON
-    cluster = local_cluster(nx.grid_2d_graph(2, 2), [(0, 0), (1, 1)], mass=7.9)
+    graph = nx.grid_2d_graph(2, 2)
+    cluster = local_cluster(graph, [(0, 0), (1, 1)], method="pagerank", rounding="support")
 
     told = json.loads(cluster.to_json())
 

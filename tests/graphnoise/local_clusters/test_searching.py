@@ -10,9 +10,15 @@ from scipy import sparse
 
 from graphnoise.flow_diffusion.labelled import LabelFlowDiffusion
 from graphnoise.flow_diffusion.plain import FlowDiffusion
-from graphnoise.local_clusters import CLUSTER_METHODS, Budget, as_adjacency, local_cluster
+from graphnoise.local_clusters import (
+    CLUSTER_METHODS,
+    Budget,
+    as_adjacency,
+    local_cluster,
+    warming,
+)
 from graphnoise.local_clusters.base import Workspace
-from graphnoise.local_clusters.searching import HELD_WORKSPACES, _held, borrowed_workspace
+from graphnoise.local_clusters.searching import HELD_WORKSPACES, Search, _held, borrowed_workspace
 from tests.graphnoise.local_clusters.test_adjacency import every_kind
 
 
@@ -251,3 +257,36 @@ def test_memory_survives_a_method_that_fails():
 
     assert _held.workspaces[adjacency] is workspace
     same(local_cluster(adjacency, 0, mass=100.0), before)
+
+
+@pytest.mark.parametrize("method", CLUSTER_METHODS)
+@pytest.mark.parametrize("features", [np.eye(80, 3, dtype=np.float32) + 1, np.eye(80, 3)])
+def test_a_first_query_is_preceded_by_one_on_a_toy(method, features, monkeypatch):
+    answered, suppressed = [], []
+    answer = Search.answer
+
+    def note(search, seeds, workspace):
+        try:
+            return answer(search, seeds, workspace)
+        except ValueError as error:
+            suppressed.append(error)
+            raise
+        finally:
+            answered.append(search.adjacency.n_nodes)
+
+    monkeypatch.setattr(warming, "_warm", set())
+    monkeypatch.setattr(Search, "answer", note)
+    adjacency = as_adjacency(planted(), features=features)
+    asked = []
+
+    def label(nodes):
+        asked.extend(nodes.tolist())
+        return nodes < 20
+
+    for _ in range(2):
+        mass = None if "pagerank" in method else 90.0
+        local_cluster(adjacency, 3, labels=label, method=method, mass=mass)
+
+    assert answered == [warming.TOY_NODES, 80, 80]
+    assert suppressed == []
+    assert max(asked, default=0) < 80

@@ -16,7 +16,7 @@ from graphnoise.local_subgraph.compiled import copy_rows, find_slot, touch, weig
 DONE, NEED_ROOM, NEED_LABELS, SLICE_USED, VOLUME_USED, CLOSED = 0, 1, 2, 3, 4, 5
 # places in `counts`
 LISTED, POSITION, JOINED, TURN, VISITS, LABELLED, SEEDS, BLOCKED, CLOSED_AT = range(9)
-ALLOWED, PATIENCE, CHECKED_AT, N_COUNTS = 9, 10, 11, 12
+ALLOWED, PATIENCE, CHECKED_AT, SETTLED, N_COUNTS = 9, 10, 11, 12, 13
 # places in `spent`
 VOLUME, MAX_VOLUME, LEFT_OUT, MASS = range(4)
 
@@ -134,12 +134,14 @@ def push_round(  # type: ignore[no-untyped-def]
                 j = neighbour[e]
                 now = mass[j] + share
                 mass[j] = now
-                if listed[j] == 0 and (
-                    now > degree[j] * high or (x[j] > 0.0 and now < degree[j] * low)
-                ):
-                    listed[j] = 1
-                    following[joined] = j
-                    joined += 1
+                # written whether or not it joins, which costs less than a wrong guess
+                following[joined] = j
+                if step > 0.0:
+                    joins = (listed[j] == 0) & (now > degree[j] * high)
+                else:
+                    joins = (listed[j] == 0) & (x[j] > 0.0) & (now < degree[j] * low)
+                listed[j] |= joins
+                joined += joins
             share, first, last = epsilon * step, last, stop[i]
         # an over-relaxed node overshoots its own capacity, up or down
         over = mass[i] > full * high

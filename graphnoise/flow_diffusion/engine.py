@@ -68,7 +68,7 @@ class FlowArrays(NamedTuple):
         x: Dual variable, not negative, float64.
         mass: ``Delta - L x``, float64.
         listed: 1 for nodes listed for this round or the next, int8.
-        first, second: The two lists, int32; they take turns.
+        first, second: The two lists, int32, one longer than the others; they take turns.
         source: Mass put on each seed; seeds have the lowest local numbers.
         counts: See `compiled`.
         spent: See `compiled`.
@@ -358,8 +358,10 @@ class FlowRun:
         length, vector = len(self._sub.node), self._workspace.vector
         return FlowArrays(
             x=vector("x", length), mass=vector("mass", length),
-            listed=vector("listed", length, np.int8), first=vector("first list", length, np.int32),
-            second=vector("second list", length, np.int32), source=vector("source", n_seeds),
+            listed=vector("listed", length, np.int8),
+            first=vector("first list", length + 1, np.int32),
+            second=vector("second list", length + 1, np.int32),
+            source=vector("source", n_seeds),
             counts=self._counts, spent=self._spent,
         )  # fmt: skip
 

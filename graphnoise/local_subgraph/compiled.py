@@ -204,13 +204,14 @@ def weigh_row(  # type: ignore[no-untyped-def]
     middle = last
     if own != UNKNOWN_LABEL and epsilon != 1.0:
         middle = first
+        # swapped whether or not it belongs in front: labels are noise to a branch predictor
         for e in range(first, last):
-            other = label[neighbour[e]]
-            if other == own or other < 0:
-                neighbour[e], neighbour[middle] = neighbour[middle], neighbour[e]
-                if len(weight):
-                    weight[e], weight[middle] = weight[middle], weight[e]
-                middle += 1
+            j = neighbour[e]
+            other = label[j]
+            neighbour[e], neighbour[middle] = neighbour[middle], j
+            if len(weight):
+                weight[e], weight[middle] = weight[middle], weight[e]
+            middle += (other == own) | (other < 0)
     split[i] = middle
     if len(weight):
         weighted_degree[i] = _weigh_entries(

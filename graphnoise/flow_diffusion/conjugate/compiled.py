@@ -15,6 +15,7 @@ from graphnoise.flow_diffusion.compiled import (
     DONE,
     PATIENCE,
     SEEDS,
+    SETTLED,
     SLICE_USED,
     VISITS,
     VOLUME_USED,
@@ -24,15 +25,16 @@ from graphnoise.flow_diffusion.compiled import (
     push_rounds,
 )
 from graphnoise.local_subgraph import EDGES as SUBGRAPH_EDGES
-from graphnoise.local_subgraph import NODES, NOT_EXPANDED
+from graphnoise.local_subgraph import EXPANDED, NODES, NOT_EXPANDED
 
 # between two systems, pushes visit this share of all entries: enough to bring in whole layers of
 # new nodes, little enough to leave the spreading to the systems (0.15 to 1 differ by a tenth)
 PUSHED_SHARE = 0.4
-# a system is left once its residual norm has fallen to this share, as far as is worth it while
-# the set still grows, or once every residual is within half the tolerance
-SQUARED_RESIDUAL_LEFT = 0.03
-TOLERANCE_SHARE = 0.5
+# while the set still grows a system need not be solved far: it is left once the square of its
+# residual norm has fallen to this share of what it was, times the share of nodes that are new
+GROWTH_SHARE, SQUARED_RESIDUAL_LEFT = 0.2, 0.1
+# else once all but one in 16 nodes are within half the tolerance; pushes reach single nodes cheaper
+TOLERANCE_SHARE, FAR_SHIFT = 0.5, 4
 # steps of one system, and entries it may visit, so that the clock is looked at
 MOST_STEPS, MOST_VISITS = 60, 5_000_000
 
@@ -91,8 +93,11 @@ def improve(tolerance, limit, epsilon, sub, flow, work):  # type: ignore[no-unty
     )  # fmt: skip
     affordable = min(MOST_VISITS, limit - counts[VISITS]) // (entries + 1)
     most = max(1, min(MOST_STEPS, affordable))
+    grown = (sub.used[EXPANDED] - counts[SETTLED]) / max(1, sub.used[EXPANDED])
+    counts[SETTLED] = sub.used[EXPANDED]
+    left = min(SQUARED_RESIDUAL_LEFT, GROWTH_SHARE * grown)
     steps = conjugate_steps(
-        n_active, most, TOLERANCE_SHARE * tolerance, epsilon, x, mass, degree,
+        n_active, most, TOLERANCE_SHARE * tolerance, left, epsilon, x, mass, degree,
         sub.weighted_degree, work.active, work.first, work.middle, work.column, work.value,
         work.whole, work.inverse, work.allowed, work.shift, work.residual, work.direction,
         work.product,
@@ -160,8 +165,8 @@ def compact(  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def conjugate_steps(  # type: ignore[no-untyped-def]
-    n, most, tolerance, epsilon, x, mass, degree, weighted_degree, active, first, middle, column,
-    value, whole, inverse, allowed, shift, residual, direction, product,
+    n, most, tolerance, enough, epsilon, x, mass, degree, weighted_degree, active, first, middle,
+    column, value, whole, inverse, allowed, shift, residual, direction, product,
 ):  # fmt: skip
     """Conjugate gradients on the active nodes, scaled by weighted degree; updates x, not below 0.
 
@@ -176,7 +181,7 @@ def conjugate_steps(  # type: ignore[no-untyped-def]
         residual[k] = mass[i] - degree[i]
         direction[k] = residual[k] * inverse[k]
         norm += residual[k] * direction[k]
-    enough, steps = SQUARED_RESIDUAL_LEFT * norm, 0
+    enough, steps = enough * norm, 0
     while steps < most and norm > 0.0:
         curvature = multiply(n, first, middle, column, value, epsilon, whole, direction, product)
         # a component closed in itself has a flat direction
@@ -191,7 +196,7 @@ def conjugate_steps(  # type: ignore[no-untyped-def]
             residual[k] = left
             norm += left * left * inverse[k]
             n_far += abs(left) > allowed[k]
-        if n_far == 0 or norm <= enough:
+        if n_far <= n >> FAR_SHIFT or norm <= enough:
             break
         turn = norm / before
         for k in range(n):
@@ -202,7 +207,7 @@ def conjugate_steps(  # type: ignore[no-untyped-def]
     return steps
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@numba.njit(cache=True, nogil=True)
 def multiply(  # type: ignore[no-untyped-def]
     n, first, middle, column, value, epsilon, whole, direction, product
 ):

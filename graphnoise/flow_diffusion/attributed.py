@@ -7,8 +7,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from scipy import sparse
 
-from graphnoise.flow_diffusion.engine import FlowSettings, answer
 from graphnoise.flow_diffusion.labelled import check_epsilon, with_labels
+from graphnoise.flow_diffusion.settings import FlowSettings
 from graphnoise.local_clusters.adjacency import Adjacency
 from graphnoise.local_clusters.base import Workspace
 from graphnoise.local_clusters.cluster import Diffused
@@ -51,6 +51,9 @@ class AttributedFlowDiffusion(FlowSettings):
             ValueError: The graph has no features, labels are missing though epsilon is below 1,
                 a seed is isolated, or the mass is more than the seeds' component can hold.
         """
+        # numba takes a second to import; settings are listed and printed without it
+        from graphnoise.flow_diffusion.engine import answer
+
         weighting, function = with_features(adjacency, self.gamma), None
         if self.epsilon < 1.0:
             if query.labels is None:

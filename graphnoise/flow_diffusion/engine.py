@@ -5,7 +5,6 @@ they need room or labels, and every few hundredths of a second to look at the cl
 """
 
 import time
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,50 +14,21 @@ from graphnoise.flow_diffusion import compiled
 from graphnoise.flow_diffusion.conjugate import conjugate_arrays
 from graphnoise.flow_diffusion.conjugate.compiled import settle
 from graphnoise.flow_diffusion.feasibility import OverfullError, overfull_component
+from graphnoise.flow_diffusion.settings import FlowSettings
 from graphnoise.local_clusters.adjacency import Adjacency
 from graphnoise.local_clusters.base import Workspace, weighs_edges
 from graphnoise.local_clusters.cluster import Certificate, Diffused
 from graphnoise.local_clusters.query import Budget, LabelFunction, Query
 from graphnoise.local_subgraph import EDGES, EXPANDED, NODES, EdgeWeighting, Subgraph, with_room
 
-ORDERS = ("auto", "fifo", "over_relaxed", "conjugate")
+__all__ = ["FlowArrays", "FlowRun", "FlowSettings", "answer"]
+
 # entries visited between two looks at the clock, some hundredths of a second: so many, or fewer
 # while the subgraph is small and most of the time goes elsewhere
 SLICE, FIRST_SLICE, SLICE_PER_ENTRY = 5_000_000, 100_000, 50
 # a mass that only just fits makes mass crawl from end to end; without a budget of the caller's own
 # a run ends after this many visits, and this many per unit of mass
 SAFETY_VISITS, SAFETY_VISITS_PER_MASS = 20_000_000, 2_000
-
-
-@dataclass(frozen=True)
-class FlowSettings:
-    """How a diffusion is solved; what it is the solution of does not depend on it.
-
-    Attributes:
-        tolerance: Relative to the capacity: a node counts as full up to ``T_i (1 + tolerance)``,
-            and as drained, where ``x_i > 0``, below ``T_i (1 - tolerance)``. The default costs at
-            most half a point of F1 against 1e-2 and saves half the time.
-        order: "fifo" pushes one node after the other and never expands more volume than the mass
-            (the provably local order); "over_relaxed" pushes further and pulls back;
-            "conjugate" lets conjugate gradients settle the expanded nodes between pushes, which
-            is the fastest; "auto" is "conjugate".
-        omega: Over-relaxation of "over_relaxed", in (0, 2); "auto": 1.5 where labels weigh the
-            edges and 1.25 elsewhere.
-    """
-
-    tolerance: float = 0.05
-    order: str = "auto"
-    omega: float | str = "auto"
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.tolerance < 1.0:
-            raise ValueError(f"tolerance must be in (0, 1), got {self.tolerance}")
-        if self.order not in ORDERS:
-            raise ValueError(f"order must be one of {list(ORDERS)}, got {self.order!r}")
-        if self.omega != "auto" and not (
-            isinstance(self.omega, (int, float)) and 0.0 < self.omega < 2.0
-        ):
-            raise ValueError(f"omega must be 'auto' or in (0, 2), got {self.omega!r}")
 
 
 class FlowArrays(NamedTuple):
@@ -92,7 +62,7 @@ class FlowRun:
         weighting: What factors its edges get; `labels` of it are the array form of labels.
         workspace: Of this thread.
         seeds: Distinct positions ``[S]`` int64.
-        settings: How to solve.
+        settings: How to solve; None: as `FlowSettings` has it.
         label_function: Asked for the labels of reached nodes, at most once for each, in batches.
         budget: For the run as a whole, from now on.
 
@@ -107,11 +77,12 @@ class FlowRun:
         workspace: Workspace,
         seeds: NDArray[np.int64],
         *,
-        settings: FlowSettings = FlowSettings(),
+        settings: FlowSettings | None = None,
         label_function: LabelFunction | None = None,
         budget: Budget | None = None,
     ) -> None:
-        self.adjacency, self.weighting, self.settings = adjacency, weighting, settings
+        self.adjacency, self.weighting = adjacency, weighting
+        self.settings = settings or FlowSettings()
         self.label_function, self.budget = label_function, budget or Budget()
         self._workspace = workspace
         timeout = self.budget.timeout

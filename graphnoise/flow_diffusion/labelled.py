@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from graphnoise.flow_diffusion.engine import FlowSettings, answer
+from graphnoise.flow_diffusion.settings import FlowSettings
 from graphnoise.local_clusters.adjacency import Adjacency
 from graphnoise.local_clusters.base import Workspace
 from graphnoise.local_clusters.cluster import Diffused
@@ -41,6 +41,9 @@ class LabelFlowDiffusion(FlowSettings):
             ValueError: The query has no labels, a seed is isolated, or the mass is more than the
                 seeds' component can hold.
         """
+        # numba takes a second to import; settings are listed and printed without it
+        from graphnoise.flow_diffusion.engine import answer
+
         if query.labels is None:
             raise ValueError("label flow diffusion needs labels; use flow diffusion without")
         weighting = with_labels(plain_weighting(), query, self.epsilon)

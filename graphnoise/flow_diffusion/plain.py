@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from graphnoise.flow_diffusion.engine import FlowSettings, answer
+from graphnoise.flow_diffusion.settings import FlowSettings
 from graphnoise.local_clusters.adjacency import Adjacency
 from graphnoise.local_clusters.base import Workspace
 from graphnoise.local_clusters.cluster import Diffused
@@ -27,4 +27,7 @@ class FlowDiffusion(FlowSettings):
         Raises:
             ValueError: A seed is isolated, or the mass is more than the seeds' component can hold.
         """
+        # numba takes a second to import; settings are listed and printed without it
+        from graphnoise.flow_diffusion.engine import answer
+
         return answer(adjacency, plain_weighting(), query, workspace, self, label_function=None)

@@ -61,47 +61,6 @@ def touch(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def copy_row(  # type: ignore[no-untyped-def]
-    i, indptr, indices, weights, strength, labels, target,
-    table, node, slot, degree, label, start, split, stop, neighbour, weight, used,
-):  # fmt: skip
-    """Copy the row of local node `i` and touch its neighbours; it is not weighed yet."""
-    first, last = indptr[node[i]], indptr[node[i] + 1]
-    at, n_touched, shift = used[EDGES], used[NODES], used[SHIFT]
-    mask = len(table) - 1
-    start[i], stop[i] = at, at + last - first
-    used[EDGES] = at + last - first
-    used[EXPANDED] += 1
-    for e in range(first, last):
-        found = np.int64(indices[e])
-        place = found
-        if shift >= 0:
-            place = np.int64((np.uint64(found) * MULTIPLIER) >> np.uint64(shift))
-            while table[place] >= 0 and node[table[place]] != found:
-                place = (place + 1) & mask
-        j = np.int64(table[place])
-        if j < 0:
-            j = n_touched
-            n_touched += 1
-            table[place] = j
-            node[j], slot[j] = found, place
-            start[j], split[j] = NOT_EXPANDED, NOT_WEIGHED
-            if len(strength):
-                degree[j] = strength[found]
-            else:
-                degree[j] = indptr[found + 1] - indptr[found]
-            label[j] = UNKNOWN_LABEL
-            if len(labels) and labels[found] >= 0:
-                label[j] = labels[found] == target
-        neighbour[at] = j
-        at += 1
-    used[NODES] = n_touched
-    if len(weight):
-        for e in range(first, last):
-            weight[at - last + e] = weights[e] if len(weights) else 1.0
-
-
-@numba.njit(cache=True, nogil=True)
 def copy_rows(  # type: ignore[no-untyped-def]
     nodes, n, always, spent, indptr, indices, weights, strength, labels, target,
     table, node, slot, degree, label, start, split, stop, neighbour, weight, used,
@@ -168,6 +127,19 @@ def copy_rows(  # type: ignore[no-untyped-def]
     used[EDGES], used[NODES] = at, n_touched
     used[EXPANDED] += n_copied
     return reached
+
+
+@numba.njit(cache=True, nogil=True)
+def copy_row(  # type: ignore[no-untyped-def]
+    i, indptr, indices, weights, strength, labels, target,
+    table, node, slot, degree, label, start, split, stop, neighbour, weight, used,
+):  # fmt: skip
+    """`copy_rows` of local node `i` alone, which must have room."""
+    copy_rows(
+        np.full(1, i, np.int32), 1, i + 1, np.array([0.0, np.inf, 0.0]), indptr, indices, weights,
+        strength, labels, target, table, node, slot, degree, label, start, split, stop, neighbour,
+        weight, used,
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, nogil=True)

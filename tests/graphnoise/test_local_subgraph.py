@@ -9,7 +9,6 @@ from scipy import sparse
 from graphnoise.local_clusters.adjacency import Adjacency
 from graphnoise.local_clusters.base import Workspace
 from graphnoise.local_subgraph import (
-    EDGES,
     EXPANDED,
     NODES,
     NOT_EXPANDED,
@@ -18,7 +17,7 @@ from graphnoise.local_subgraph import (
     empty_subgraph,
     with_room,
 )
-from graphnoise.local_subgraph.compiled import clear, copy_row, copy_rows, touch, weigh_rows
+from graphnoise.local_subgraph.compiled import copy_rows, touch, weigh_rows
 
 
 def graph_arrays(rows, *, weighted):
@@ -144,33 +143,6 @@ def test_features_weigh_entries():
     )  # fmt: skip
     factor = np.exp(-0.3 * squared)
     assert_rows(sub, rows, labels, np.arange(30), epsilon=0.2, weighted=True, factor=factor)
-
-
-def test_one_row_at_a_time_is_the_same_as_many():
-    rows, labels = random_rows(50, 300, seed=7), np.zeros(50, np.int32)
-    graph = graph_arrays(rows, weighted=True)
-    many, nodes, _ = expand(
-        empty_subgraph(50, weighted=True), graph, labels, [4, 9], epsilon=1.0, in_batches=True
-    )
-    one, *_ = expand(
-        empty_subgraph(50, weighted=True), graph, labels, [4, 9], epsilon=1.0, in_batches=True
-    )
-    clear(one.table, one.slot, one.used)
-    for found in (4, 9):
-        touch(
-            found, graph.indptr, graph.strength, labels, 1, one.table, one.node, one.slot,
-            one.degree, one.label, one.start, one.split, one.used,
-        )  # fmt: skip
-    for i in nodes:
-        copy_row(
-            i, *graph, labels, 1, one.table, one.node, one.slot, one.degree, one.label, one.start,
-            one.split, one.stop, one.neighbour, one.weight, one.used,
-        )  # fmt: skip
-    n, m = int(one.used[NODES]), int(one.used[EDGES])
-    assert np.array_equal(one.used, many.used)
-    assert np.array_equal(one.node[:n], many.node[:n])
-    assert np.array_equal(one.neighbour[:m], many.neighbour[:m])
-    assert np.array_equal(one.weight[:m], many.weight[:m])
 
 
 def test_volume_left_out_is_told_and_seeds_are_not_left_out():

@@ -1,8 +1,8 @@
 """Random graphs of any size around planted clusters of fixed size.
 
-A planted cluster looks the same in a graph of 10^4 and of 10^8 edges: 25 neighbours within it and
-12.5 outside, on average. The rest is a uniform random graph of about the same mean degree. Nodes of
-a cluster are scattered over all positions, so that none of them shares a page of a file by design.
+A planted cluster looks the same in a graph of 10^4 and of 10^8 edges: so many neighbours within it
+and so many outside, on average. The rest is a uniform random graph of the same mean degree. Nodes
+of the cluster are scattered over all positions, so that no two share a page of a file by design.
 """
 
 from dataclasses import dataclass
@@ -12,22 +12,55 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-MEAN_DEGREE, DEGREE_IN, DEGREE_OUT = 37.0, 25.0, 12.5
 # a cluster must be a small part of its graph
 LARGEST_SHARE = 0.3
 
 
+@dataclass(frozen=True)
+class Planted:
+    """A planted cluster.
+
+    Attributes:
+        size: Nodes.
+        degree_in, degree_out: Mean number of neighbours within and outside.
+    """
+
+    size: int
+    degree_in: float
+    degree_out: float
+
+    @property
+    def degree(self) -> float:
+        """Mean number of neighbours, of the other nodes too."""
+        return self.degree_in + self.degree_out
+
+    @property
+    def volume(self) -> float:
+        """Sum of degrees."""
+        return self.size * self.degree
+
+    @property
+    def n_edges(self) -> float:
+        """Edges with an end in the cluster."""
+        return self.size * (self.degree_in / 2 + self.degree_out)
+
+
+# what a query on the small one reaches is a part of every graph from 10^4 edges; the large one is
+# a block of the stochastic block models of the literature
+SMALL, LARGE = Planted(50, 8.0, 2.0), Planted(500, 25.0, 12.5)
+
+
 @dataclass(frozen=True, eq=False)
 class PlantedGraph:
-    """A graph and where its clusters are.
+    """A graph and where its cluster is.
 
     Attributes:
         matrix: Both directions of each edge ``[N, N]`` int8, all 1; sorted rows, no self loops.
-        clusters: Positions of the nodes of each planted cluster, ascending.
+        members: Positions of the nodes of the cluster, ascending.
     """
 
     matrix: sparse.csr_array
-    clusters: tuple[NDArray[np.int64], ...]
+    members: NDArray[np.int64]
 
     @property
     def n_edges(self) -> int:
@@ -35,56 +68,39 @@ class PlantedGraph:
         return int(self.matrix.nnz) // 2
 
 
-def fitting(sizes: tuple[int, ...], n_edges: int) -> tuple[int, ...]:
-    """The cluster sizes that are small parts of a graph with so many edges."""
-    per_node = DEGREE_IN / 2 + DEGREE_OUT
-    return tuple(size for size in sizes if size * per_node <= LARGEST_SHARE * n_edges)
-
-
-def planted_graph(n_edges: int, sizes: tuple[int, ...], *, seed: int = 0) -> PlantedGraph:
+def planted_graph(n_edges: int, cluster: Planted, *, seed: int = 0) -> PlantedGraph:
     """Draw a graph; all memory it takes is a few times that of the result.
 
     Args:
         n_edges: About how many edges; the few drawn twice count once. Below 10^9.
-        sizes: Nodes of each planted cluster; see `fitting`.
+        cluster: What to plant.
         seed: Of everything that is drawn.
 
     Raises:
-        ValueError: A cluster that is no small part of the graph.
+        ValueError: The cluster is no small part of the graph.
     """
-    if fitting(sizes, n_edges) != sizes:
-        raise ValueError(f"sizes must be small for {n_edges} edges, got {sizes}")
+    if cluster.n_edges > LARGEST_SHARE * n_edges:
+        raise ValueError(f"cluster must be small for {n_edges} edges, got {cluster}")
     rng = np.random.default_rng(seed)
-    n_nodes = round(2 * n_edges / MEAN_DEGREE)
+    n_nodes = round(2 * n_edges / cluster.degree)
     places = rng.permutation(n_nodes).astype(np.int32)
-    starts = np.cumsum([0, *sizes])
-    n_planted = int(starts[-1])
-    drawn = [
-        _cluster_edges(int(start), size, n_planted, n_nodes, rng)
-        for start, size in zip(starts, sizes, strict=False)
-    ]
-    n_rest = max(n_edges - sum(ends.shape[1] for ends in drawn), 0)
-    drawn.append(rng.integers(n_planted, n_nodes, (2, n_rest), dtype=np.int32))
-    ends = places[np.concatenate(drawn, axis=1)]
-    clusters = tuple(
-        np.sort(places[start : start + size]).astype(np.int64)
-        for start, size in zip(starts, sizes, strict=False)
-    )
-    del drawn, places
-    return PlantedGraph(_symmetric(ends, n_nodes), clusters)
+    drawn = _cluster_edges(cluster, n_nodes, rng)
+    rest = rng.integers(cluster.size, n_nodes, (2, n_edges - drawn.shape[1]), dtype=np.int32)
+    ends = places[np.concatenate([drawn, rest], axis=1)]
+    members = np.sort(places[: cluster.size]).astype(np.int64)
+    del drawn, rest, places
+    return PlantedGraph(_symmetric(ends, n_nodes), members)
 
 
-def _cluster_edges(
-    start: int, size: int, n_planted: int, n_nodes: int, rng: np.random.Generator
-) -> NDArray[np.int32]:
-    """Edges within one cluster, all distinct, and from it to nodes of no cluster."""
+def _cluster_edges(cluster: Planted, n_nodes: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Edges within the cluster, the first nodes, all distinct; and from it to other nodes."""
+    size = cluster.size
     row, column = np.triu_indices(size, 1)
-    chosen = rng.choice(len(row), round(size * DEGREE_IN / 2), replace=False)
-    within = start + np.stack([row[chosen], column[chosen]])
-    n_across = round(size * DEGREE_OUT)
-    inner = rng.integers(start, start + size, n_across)
-    outer = rng.integers(n_planted, n_nodes, n_across)
-    return np.concatenate([within, np.stack([inner, outer])], axis=1).astype(np.int32)
+    chosen = rng.choice(len(row), round(size * cluster.degree_in / 2), replace=False)
+    n_across = round(size * cluster.degree_out)
+    inner, outer = rng.integers(size, size=n_across), rng.integers(size, n_nodes, n_across)
+    within, across = np.stack([row[chosen], column[chosen]]), np.stack([inner, outer])
+    return np.concatenate([within, across], axis=1).astype(np.int32)
 
 
 def _symmetric(ends: NDArray[np.int32], n_nodes: int) -> sparse.csr_array:

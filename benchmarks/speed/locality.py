@@ -1,8 +1,10 @@
 """What a query costs as the graph grows and its cluster does not: planted clusters, stores on disk.
 
-Each size has a store and processes of its own. Queries are those of one planted cluster (100 nodes
-at every size; 500 nodes where the graph is large enough), labels right with probability .9 by a
-function that takes no memory, mass twice the cluster's volume.
+Each size has a store and processes of its own. Queries are those of one planted cluster (50 nodes
+of degree 10 in graphs from 10^4 to 10^8 edges; 500 nodes of degree 37.5, the block model of the
+literature, in graphs from 10^4 to 10^6 nodes), labels right with probability .9 by a function that
+takes no memory, mass twice the cluster's volume. PageRank stops at the residual that lets its
+support be about ten times the cluster's volume, so that it, too, asks for the cluster.
 
 warm    all of the store in the page cache; CPU and wall time.
 cold    before each query its pages are dropped and the store is opened anew; wall time, bytes read
@@ -10,7 +12,7 @@ cold    before each query its pages are dropped and the store is opened anew; wa
 memory  of the first query of a new workspace: most bytes its arrays hold at once.
 
 Run: ``python -m benchmarks.speed.locality [--edges 1e4 1e5 1e6 1e7 1e8] [--folder DIR]``; to draw
-10^8 edges takes 2 GB of disk and 6 GB of memory. Sizes measured before are kept unless named again.
+10^8 edges takes 2 GB of disk and 6 GB of memory. Sizes measured before are kept unless named.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,20 +34,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.planted_clusters import (
-    DEGREE_IN,
-    DEGREE_OUT,
+    LARGE,
+    SMALL,
     HashedLabels,
     PlantedGraph,
-    fitting,
     planted_graph,
 )
 from benchmarks.speed.paired import RESULTS, write_result
 
-SIZES, N_SEEDS = (100, 500), 25
-EDGES = (10**4, 10**5, 10**6, 10**7, 10**8)
-RIGHT = 0.9
-# the finer one reaches all of a small graph, so that its work grows until the graph is large
-EPSILONS = (1e-4, 1e-5)
+EDGES = {
+    **dict.fromkeys((10**4, 10**5, 10**6, 10**7, 10**8), SMALL),
+    **dict.fromkeys((187_500, 1_875_000, 18_750_000), LARGE),
+}
+CLUSTERS, N_SEEDS = (SMALL, LARGE), 25
+RIGHT, MEMBERS = 0.9, "members.npy"
+# volume pushed by PageRank is at most 1 / (teleport * epsilon)
+REACH, TELEPORT = 10.0, 0.1
+PEER_EPSILON = 1e-5
 PASSES = 3
 # those that read the whole graph at every query get few seeds, and no graph of minutes per query
 PEER_SEEDS, LARGEST_FOR_PEERS = 3, 2 * 10**7
@@ -55,7 +61,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--edges", nargs="+", type=lambda text: int(float(text)), default=EDGES)
+    parser.add_argument(
+        "--edges", nargs="+", type=lambda text: int(float(text)), default=list(EDGES), choices=EDGES
+    )
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
     parser.add_argument("--folder", type=Path, help="where stores are made; default: temporary")
     arguments = parser.parse_args()
@@ -70,7 +78,8 @@ def main() -> None:
         write_result(
             "locality",
             {
-                "cluster_nodes": SIZES, "degree_in": DEGREE_IN, "degree_out": DEGREE_OUT,
+                "cluster_nodes": [cluster.size for cluster in CLUSTERS],
+                "clusters": [asdict(cluster) for cluster in CLUSTERS],
                 "labels_right": RIGHT, "seeds": arguments.seeds,
                 "sizes": kept, "largest_over_smallest": ratios(kept),
             },
@@ -108,9 +117,9 @@ def _in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _draw_and_store(folder: Path, n_edges: int) -> None:
-    graph = planted_graph(n_edges, fitting(SIZES, n_edges))
+    graph = planted_graph(n_edges, EDGES[n_edges])
     write_store(folder / "store", graph)
-    np.savez(folder / "clusters.npz", *graph.clusters)
+    np.save(folder / MEMBERS, graph.members)
 
 
 def write_store(folder: Path, graph: PlantedGraph) -> None:
@@ -138,7 +147,7 @@ def measure(folder: Path, n_seeds: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     from graphnoise.graph_store import open_store
 
-    clusters = list(np.load(folder / "clusters.npz").values())
+    members = np.load(folder / MEMBERS)
     started = time.perf_counter()
     store = open_store(folder / "store")
     found: dict[str, Any] = {
@@ -148,16 +157,15 @@ def measure(folder: Path, n_seeds: int) -> dict[str, Any]:
     }  # fmt: skip
     _compile(store.adjacency())
     resident = _resident()
-    for members in clusters:
-        seeds = np.random.default_rng(len(members)).choice(members, n_seeds, replace=False)
-        found[str(len(members))] = {
-            name: {
-                "memory": memory(answer, store, members, seeds[0]),
-                "warm": warm(answer, store, members, seeds),
-                "cold": cold(answer, folder / "store", members, seeds),
-            }
-            for name, answer in answers(members).items()
+    seeds = np.random.default_rng(len(members)).choice(members, n_seeds, replace=False)
+    found[str(len(members))] = {
+        name: {
+            "memory": memory(answer, store, members, seeds[0]),
+            "warm": warm(answer, store, members, seeds),
+            "cold": cold(answer, folder / "store", members, seeds),
         }
+        for name, answer in answers(members).items()
+    }
     found["anonymous_resident_growth_bytes_of_all_queries"] = _resident() - resident
     return found
 
@@ -170,7 +178,7 @@ def measure_peers(folder: Path) -> dict[str, dict[str, float]]:
     import numba
     import torch
 
-    from benchmarks.speed.local_clustering import OURS, TELEPORT, as_matrix, as_table, time_queries
+    from benchmarks.speed.local_clustering import OURS, as_matrix, as_table, time_queries
     from benchmarks.speed.pagerank_peers import global_peers, push_peers
     from graphnoise.graph_store import open_store
     from graphnoise.local_clusters import CLUSTER_METHODS
@@ -181,12 +189,12 @@ def measure_peers(folder: Path) -> dict[str, dict[str, float]]:
     numba.set_num_threads(1)
     adjacency = open_store(folder / "store").adjacency()
     matrix, workspace = as_matrix(adjacency), Workspace(adjacency.n_nodes)
-    method = CLUSTER_METHODS.load("pagerank")(teleport=TELEPORT, epsilon=min(EPSILONS))
-    peers = push_peers(matrix, teleport=TELEPORT, epsilon=min(EPSILONS))
+    method = CLUSTER_METHODS.load("pagerank")(teleport=TELEPORT, epsilon=PEER_EPSILON)
+    peers = push_peers(matrix, teleport=TELEPORT, epsilon=PEER_EPSILON)
     peers |= global_peers(matrix, teleport=TELEPORT)
     calls: dict[str, Callable[[int], object]] = {name: peer.call for name, peer in peers.items()}
     calls[OURS] = lambda seed: method.diffuse(adjacency, Query(np.array([seed])), workspace)
-    seeds = np.load(folder / "clusters.npz")["arr_0"][:PEER_SEEDS].tolist()
+    seeds = np.load(folder / MEMBERS)[:PEER_SEEDS].tolist()
     return as_table(time_queries(calls, seeds, 1), against=OURS)
 
 
@@ -194,8 +202,9 @@ def answers(members: NDArray[np.int64]) -> dict[str, Callable[..., Any]]:
     """The queries of one cluster: name -> call of (adjacency, seed, workspace)."""
     from graphnoise.local_clusters import CLUSTER_METHODS, local_cluster
 
-    mass = 2 * len(members) * (DEGREE_IN + DEGREE_OUT)
-    labels = HashedLabels(members, RIGHT)
+    cluster = next(cluster for cluster in CLUSTERS if cluster.size == len(members))
+    mass, labels = 2 * cluster.volume, HashedLabels(members, RIGHT)
+    epsilon = 1 / (TELEPORT * REACH * cluster.volume)
 
     def ask(method: Any, rounding: str, mass: float | None, labels: Any) -> Callable[..., Any]:
         return lambda adjacency, seed, workspace=None: local_cluster(
@@ -209,9 +218,7 @@ def answers(members: NDArray[np.int64]) -> dict[str, Callable[..., Any]]:
     return {
         "flow_diffusion": ask(made("flow_diffusion"), "support", mass, None),
         "label_flow_diffusion": ask(made("label_flow_diffusion"), "support", mass, labels),
-    } | {
-        f"pagerank {epsilon:g}": ask(made("pagerank", epsilon=epsilon), "sweep", None, None)
-        for epsilon in EPSILONS
+        "pagerank": ask(made("pagerank", teleport=TELEPORT, epsilon=epsilon), "sweep", None, None),
     }
 
 
@@ -219,12 +226,12 @@ def _compile(adjacency: Any) -> None:
     """On a graph of the same types, so that nothing of the store is read."""
     from graphnoise.local_clusters import as_adjacency
 
-    graph = planted_graph(10_000, (100,))
+    graph = planted_graph(10_000, SMALL)
     small = as_adjacency(graph.matrix)
     if small.arrays.indices.dtype != adjacency.arrays.indices.dtype:
         raise RuntimeError("the store holds other types than the graph to compile with")
-    for answer in answers(graph.clusters[0]).values():
-        answer(small, graph.clusters[0][0])
+    for answer in answers(graph.members).values():
+        answer(small, graph.members[0])
 
 
 def warm(
@@ -326,7 +333,8 @@ def _read_all(folder: Path) -> None:
 
 def ratios(sizes: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Warm CPU time at the largest size over that at the smallest, per cluster size and method."""
-    return {label: dict(_ratios_of(sizes, label)) for label in map(str, SIZES)}
+    labels = [str(cluster.size) for cluster in CLUSTERS]
+    return {label: dict(_ratios_of(sizes, label)) for label in labels}
 
 
 def _ratios_of(sizes: Mapping[str, Any], label: str) -> Iterator[tuple[str, float]]:

@@ -70,6 +70,8 @@ class Entrant:
 
 
 # one line per method
+# the one that reads features prepared for it
+SMOOTHED = "attributed_flow_diffusion"
 ENTRANTS = (
     Entrant("flow_diffusion", (("support", "oracle"), ("sweep", "oracle"), ("support", "auto"))),
     Entrant(
@@ -185,8 +187,8 @@ def _query(cell: Cell, labels: NDArray[np.int8] | None, mass: float | None) -> C
 
     entrant = next(entrant for entrant in ENTRANTS if entrant.method == cell.method)
     method = CLUSTER_METHODS.load(cell.method)(**entrant.settings)
-    adjacency = load_target(cell.trial.graph).adjacency
-    workspace = _workspace(cell.trial.graph)
+    target, workspace = load_target(cell.trial.graph), _workspace(cell.trial.graph)
+    adjacency = target.smoothed if cell.method == SMOOTHED else target.adjacency
     return lambda: local_cluster(
         adjacency, [cell.trial.seed], labels=labels if entrant.labelled else None, method=method,
         rounding=cell.rounding, mass=mass, workspace=workspace,

@@ -40,11 +40,13 @@ class Target:
 
     Attributes:
         adjacency: The component, with attributes.
+        smoothed: The same, with attributes prepared by `smooth_features`.
         classes: Of each node ``[N]`` int64.
         names: Of the classes.
     """
 
     adjacency: "Adjacency"
+    smoothed: "Adjacency"
     classes: NDArray[np.int64]
     names: tuple[str, ...]
 
@@ -76,7 +78,7 @@ def load_target(name: str) -> Target:
     from scipy.sparse.csgraph import connected_components
 
     from graphnoise.datasets import load_graph
-    from graphnoise.local_clusters import as_adjacency
+    from graphnoise.local_clusters import as_adjacency, smooth_features
 
     graph = load_graph(name)
     _, component = connected_components(graph.adjacency, directed=False)
@@ -85,7 +87,8 @@ def load_target(name: str) -> Target:
     matrix.data[:] = 1
     assert graph.truth is not None
     adjacency = replace(as_adjacency(matrix), features=graph.features[kept])
-    return Target(adjacency, graph.truth[kept], graph.class_names)
+    smoothed = replace(adjacency, features=smooth_features(adjacency))
+    return Target(adjacency, smoothed, graph.truth[kept], graph.class_names)
 
 
 def generator(*names: object) -> np.random.Generator:

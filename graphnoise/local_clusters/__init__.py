@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from graphnoise.local_clusters.query import Budget
     from graphnoise.local_clusters.ray_batch import cluster_many_ray
     from graphnoise.local_clusters.searching import local_cluster
+    from graphnoise.local_clusters.smoothed_features import smooth_features
 
 CLUSTER_METHODS = Registry(
     "cluster method",
@@ -72,6 +73,7 @@ _MODULES: dict[str, str] = {
     "cluster_many": "graphnoise.local_clusters.batch",
     "cluster_many_ray": "graphnoise.local_clusters.ray_batch",
     "local_cluster": "graphnoise.local_clusters.searching",
+    "smooth_features": "graphnoise.local_clusters.smoothed_features",
 }
 __all__ = [
     "CLUSTER_METHODS",
@@ -90,5 +92,6 @@ __all__ = [
     "cluster_many",
     "cluster_many_ray",
     "local_cluster",
+    "smooth_features",
 ]
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

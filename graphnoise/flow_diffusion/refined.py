@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphnoise.flow_diffusion.evidence import share_evidence
+from graphnoise.flow_diffusion.feasibility import OverfullError
 from graphnoise.flow_diffusion.labelled import LabelFlowDiffusion
 from graphnoise.local_clusters.adjacency import Adjacency
 from graphnoise.local_clusters.base import Workspace
@@ -77,7 +78,11 @@ class RefinedFlowDiffusion(LabelFlowDiffusion):
         sub, score = diffused.subgraph, diffused.score
         evidence = _evidence(sub, query.labels)
         support = np.flatnonzero(score > 0)
-        if not len(support) or not evidence.any():
+        if not evidence.any():
+            sub.label[support] = 1
+            note = "no label is known at the nodes reached: all of the support is kept"
+            return replace(diffused, notes=(*diffused.notes, note))
+        if not len(support):
             return diffused
         shared = share_evidence(sub, evidence, own=self.own, steps=self.steps, epsilon=self.epsilon)
         close = np.log(score[support] / np.median(score[support]))
@@ -90,17 +95,23 @@ class RefinedFlowDiffusion(LabelFlowDiffusion):
         if query.mass is None:
             started = time.monotonic()
             found = super().diffuse(adjacency, query, workspace)
+            touched = int(found.subgraph.used[NODES])
             left = _left(query.budget, found.edges, time.monotonic() - started)
             if found.stopped_by or left is None:
                 return found
             further = self._reach(
                 adjacency, replace(query, mass=found.source_mass, budget=left), workspace
             )
-            return replace(further, edges=found.edges + further.edges)
+            return replace(
+                further,
+                edges=found.edges + further.edges,
+                touched_before=touched,
+                notes=(*found.notes, *further.notes),
+            )
         mass = max(query.mass, min(self.reach * query.mass, MOST * adjacency.total_volume))
         try:
             return super().diffuse(adjacency, replace(query, mass=mass), workspace)
-        except ValueError:
+        except OverfullError:
             # the component holds the mass asked for, but not `reach` times it
             if mass == query.mass:
                 raise

@@ -71,6 +71,7 @@ class Diffused:
         converged: Whether the tolerance was reached within the budget.
         stopped_by: "", or the budget that ended the run: "max_volume", "max_edges", "timeout".
         notes: What the caller should know, in words.
+        touched_before: Nodes that an earlier run for the same query had reached.
     """
 
     subgraph: "Subgraph"
@@ -82,6 +83,7 @@ class Diffused:
     converged: bool
     stopped_by: str = ""
     notes: tuple[str, ...] = ()
+    touched_before: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,7 @@ class Cluster:
         volume: Sum of degrees of `nodes`.
         mass: Source mass, in units of volume.
         sweep: Profile over all scored nodes.
-        touched: Nodes whose number or degree was read.
+        touched: Nodes whose number or degree was read, by the run that read most of them.
         edges: Edge visits, repeated ones counted.
         certificate: How exact the diffusion is.
         converged: False where a budget ended the run; the cluster is then the best so far.

@@ -23,7 +23,7 @@ from graphnoise.local_clusters.rounding import Rounded, round_cluster
 from graphnoise.local_clusters.warming import warm_up
 from graphnoise.local_subgraph import NODES
 
-WITHOUT_LABELS, WITH_LABELS = "flow_diffusion", "label_flow_diffusion"
+WITHOUT_LABELS, WITH_LABELS = "flow_diffusion", "refined_flow_diffusion"
 # graphs that one thread keeps memory for; a program rarely goes back and forth among more
 HELD_WORKSPACES = 4
 
@@ -52,7 +52,7 @@ def local_cluster(
             where it came without ids. Distinct, none isolated.
         labels: Believed membership of nodes, perhaps wrong; see `as_label_source`.
         method: A name of `CLUSTER_METHODS`, or one of its classes with settings of one's own; by
-            default "label_flow_diffusion" with labels, "flow_diffusion" without.
+            default "refined_flow_diffusion" with labels, "flow_diffusion" without.
         rounding: "support" (all nodes of positive score), "labels" (those of label 1 among them)
             or "sweep" (the prefix of smallest conductance); by default the method's own.
         mass: How much is put on the seeds, in units of volume (sum of degrees), shared among them
@@ -146,7 +146,7 @@ class Search:
             volume=rounded.volume,
             mass=diffused.source_mass,
             sweep=rounded.sweep,
-            touched=int(sub.used[NODES]),
+            touched=max(int(sub.used[NODES]), diffused.touched_before),
             edges=diffused.edges,
             certificate=diffused.certificate,
             converged=diffused.converged,

@@ -77,7 +77,10 @@ def test_wrong_labels_are_corrected_by_their_neighbours(seed):
     refined = local_cluster(
         graph, SEED, labels=labels, method="refined_flow_diffusion", mass=1.5 * volume
     )
-    plain = local_cluster(graph, SEED, labels=labels, mass=1.5 * volume, rounding="labels")
+    plain = local_cluster(
+        graph, SEED, labels=labels, method="label_flow_diffusion", mass=1.5 * volume,
+        rounding="labels",
+    )  # fmt: skip
 
     assert refined.rounding == "labels"
     assert f1(refined.nodes) > 0.85
@@ -140,20 +143,26 @@ def test_nodes_without_a_label_follow_their_neighbours():
 
 
 def test_labels_that_say_nothing_leave_the_support():
-    unknown = np.full(BLOCK * BLOCKS, -1)
-    with pytest.raises(ValueError, match="found none"):
-        local_cluster(
-            sparse.csr_array(planted(3)),
-            5,
-            labels=unknown,
-            method="refined_flow_diffusion",
-            mass=50,
-        )
-    found = local_cluster(
-        sparse.csr_array(planted(3)), SEED, labels=unknown, method="refined_flow_diffusion",
-        mass=50, rounding="support",
-    )  # fmt: skip
-    assert len(found.nodes)
+    matrix, unknown = sparse.csr_array(planted(3)), np.full(BLOCK * BLOCKS, -1)
+
+    found = local_cluster(matrix, SEED, labels=unknown, mass=50)
+    plain = local_cluster(matrix, SEED, mass=75)
+
+    assert found.method == "refined_flow_diffusion"
+    assert set(found.nodes) == set(plain.nodes)
+    assert any("no label is known" in note for note in found.notes)
+
+
+def test_a_mass_it_finds_is_multiplied_and_what_the_search_reached_counts():
+    matrix, labels = planted(4), flipped(4, 0.1)
+    graph = as_adjacency(sparse.csr_array(matrix))
+
+    search = local_cluster(graph, SEED, labels=labels, method="label_flow_diffusion")
+    found = local_cluster(graph, SEED, labels=labels)
+
+    assert found.mass == pytest.approx(min(1.5 * search.mass, 0.9 * matrix.sum()))
+    assert found.touched >= search.touched
+    assert found.edges > search.edges
 
 
 def test_a_small_component_gets_the_mass_asked_for():

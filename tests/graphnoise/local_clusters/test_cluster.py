@@ -23,7 +23,7 @@ def test_a_cluster_as_json_and_as_a_table():
     assert frame.columns.tolist() == ["id", "score", "label"]
     assert frame["id"].tolist() == cluster.nodes.tolist()
     np.testing.assert_array_equal(frame["score"], cluster.score)
-    assert repr(cluster).startswith(f"Cluster({len(cluster.nodes)} nodes around 0; label_flow")
+    assert repr(cluster).startswith(f"Cluster({len(cluster.nodes)} nodes around 0; refined_flow")
 
 
 def test_what_json_does_not_know():

@@ -20,6 +20,8 @@ from graphnoise.local_clusters.query import Budget, Query
 from tests.graphnoise.local_clusters.test_searching import planted, same
 
 FORMS = ["sparse", "dense"]
+# reads labels and not how strongly they are meant
+PUBLISHED = "label_flow_diffusion"
 REGULARISATION = LabelsFromExamples([0], [1]).regularisation
 
 
@@ -82,8 +84,8 @@ def test_a_cluster_from_examples_equals_one_from_all_predictions(form):
 
     source = LabelsFromExamples(inside, outside)
 
-    cluster = local_cluster(adjacency, 3, labels=source, mass=150.0)
-    same(cluster, local_cluster(adjacency, 3, labels=predicted, mass=150.0))
+    cluster = local_cluster(adjacency, 3, labels=source, method=PUBLISHED, mass=150.0)
+    same(cluster, local_cluster(adjacency, 3, labels=predicted, method=PUBLISHED, mass=150.0))
     assert cluster.labels.tolist() == predicted[cluster.nodes].astype(int).tolist()
     # fitted once for all seeds
     assert source.model(adjacency) is source.model(adjacency)
@@ -184,13 +186,13 @@ def test_labels_from_the_seed_follow_the_recipe():
     plain = local_cluster(adjacency, 3, mass=100.0)
 
     inside, outside = source.examples(adjacency, query, Workspace(80))
-    cluster = local_cluster(adjacency, 3, labels=source, mass=100.0)
+    cluster = local_cluster(adjacency, 3, labels=source, method=PUBLISHED, mass=100.0)
 
     assert inside.tolist() == plain.nodes[:10].tolist()
     assert len(set(outside.tolist())) == 10
     assert not set(outside.tolist()) & set(plain.nodes.tolist())
     given, _ = oracle(features.astype(float), inside, outside)
-    same(cluster, local_cluster(adjacency, 3, labels=given, mass=100.0))
+    same(cluster, local_cluster(adjacency, 3, labels=given, method=PUBLISHED, mass=100.0))
 
 
 def test_labels_from_the_seed_depend_on_the_query_alone():

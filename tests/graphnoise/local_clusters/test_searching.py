@@ -59,7 +59,7 @@ def test_every_kind_of_graph_gives_the_same_cluster(weighted):
 def test_result_against_the_graph_itself():
     matrix = planted(weighted=True)
     truth = np.arange(80) < 20
-    cluster = local_cluster(matrix, [3, 5], mass=100.0, labels=truth)
+    cluster = local_cluster(matrix, [3, 5], mass=100.0, labels=truth, method="label_flow_diffusion")
 
     member = np.isin(np.arange(80), cluster.nodes)
     degree = matrix.sum(axis=1)
@@ -77,6 +77,13 @@ def test_result_against_the_graph_itself():
     assert cluster.converged
     assert cluster.certificate.within(0.06)
     assert 0 < cluster.seconds < 60
+
+
+def test_methods_by_default():
+    assert local_cluster(planted(), 3, mass=50.0).method == "flow_diffusion"
+    with_labels = local_cluster(planted(), 3, mass=50.0, labels=np.arange(80) < 20)
+    assert with_labels.method == "refined_flow_diffusion"
+    assert with_labels.rounding == "labels"
 
 
 @pytest.mark.parametrize("method", [name for name in CLUSTER_METHODS if "attrib" not in name])

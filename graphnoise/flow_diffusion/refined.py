@@ -110,14 +110,15 @@ class RefinedFlowDiffusion(LabelFlowDiffusion):
             )
         mass = max(query.mass, min(self.reach * query.mass, MOST * adjacency.total_volume))
         try:
-            return super().diffuse(adjacency, replace(query, mass=mass), workspace)
+            found = super().diffuse(adjacency, replace(query, mass=mass), workspace)
+            note = f"spread {mass / query.mass:.3g} times the mass of {query.mass:.6g}"
         except OverfullError:
             # the component holds the mass asked for, but not `reach` times it
             if mass == query.mass:
                 raise
             found = super().diffuse(adjacency, query, workspace)
             note = f"the seeds' component is too small for {self.reach:g} times the mass"
-            return replace(found, notes=(*found.notes, note))
+        return replace(found, notes=(*found.notes, note))
 
 
 def _left(budget: Budget, edges: int, seconds: float) -> Budget | None:

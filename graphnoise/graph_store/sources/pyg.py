@@ -20,8 +20,11 @@ def pyg_file(path: Path, options: SourceOptions) -> ArraySource:
     from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
     from torch_geometric.data.storage import GlobalStorage
 
-    # plain containers; PyG declares only some of those that its own Data consists of
-    containers = [Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]
+    # plain containers; PyG declares only some of those that its own Data consists of, and these
+    # must not be named again: the block forgets on leaving what it was given
+    declared = torch.serialization.get_safe_globals()
+    needed = (Data, DataEdgeAttr, DataTensorAttr, GlobalStorage)
+    containers = [container for container in needed if container not in declared]
     try:
         with torch.serialization.safe_globals(containers):
             content = torch.load(path, weights_only=True, map_location="cpu")

@@ -188,9 +188,14 @@ def test_pyg(tmp_path, saved):
 
 
 def test_pt_of_something_else_is_refused(tmp_path):
+    import torch_geometric.data  # noqa: F401  declares its own containers when imported
+
+    declared = set(torch.serialization.get_safe_globals())
     torch.save(torch.ones(3), tmp_path / "graph.pt")
     with pytest.raises(ValueError, match="must hold PyG Data"):
         build_store(tmp_path / "graph.pt", tmp_path / "store")
+    # what PyG itself may load stays so
+    assert set(torch.serialization.get_safe_globals()) == declared
     torch.save({"edge_index": SimpleNamespace()}, tmp_path / "graph.pt")
     with pytest.raises(ValueError, match="cannot be read as tensors"):
         build_store(tmp_path / "graph.pt", tmp_path / "store")

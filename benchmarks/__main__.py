@@ -25,6 +25,7 @@ CASES = {
     "local_batch": ["benchmarks.speed.local_batch"],
     "store_build": ["benchmarks.speed.store_build"],
     "audit_excerpt": ["benchmarks.audit_excerpt"],
+    "cluster_excerpt": ["benchmarks.cluster_excerpt"],
     "readme_tables": ["benchmarks.readme_tables"],
     "gpu": ["benchmarks.speed.gpu_kernels"],
 }  # fmt: skip

@@ -1,19 +1,31 @@
 """Tables about local clusters for the pages, from the files in ``benchmarks/results``."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 Row = Mapping[str, Any]
 # what stands first in the tables of the pages; the others follow by name
 SETTINGS_SHOWN = ("examples-25", "examples-100", "examples-5", "seed", "noise-0.9")
+# the short table: method, rounding, mass
+SUMMARISED = "examples-25"
+SUMMARY_ROWS = (
+    ("refined_flow_diffusion", "labels", "oracle"),
+    ("refined_flow_diffusion", "labels", "auto"),
+    ("label_flow_diffusion", "support", "oracle"),
+    ("label_pagerank", "sweep", "none"),
+    ("labels_alone", "", "none"),
+    ("attributed_flow_diffusion", "support", "oracle"),
+    ("flow_diffusion", "support", "oracle"),
+    ("pagerank", "sweep", "none"),
+)
+MASS_IN_WORDS = {"oracle": "twice the true volume", "auto": "found", "none": "none"}
 
 
 def quality(results: Path) -> list[str]:
     """F1 of every method, a table per graph, a column per kind of labels."""
-    path = results / "local_clustering.json"
-    cells = json.loads(path.read_text()) if path.exists() else []
+    cells = _cells(results)
     if not cells:
         return [_missing("python -m benchmarks.papers.local_clustering")]
     lines = [
@@ -26,6 +38,41 @@ def quality(results: Path) -> list[str]:
         found = {cell["setting"]: cell for cell in cells if cell["graph"] == graph}
         lines += ["", f"**{graph}**", "", *_quality_of(found)]
     return lines
+
+
+def _cells(results: Path) -> list[Row]:
+    path = results / "local_clustering.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def summary(results: Path) -> list[str]:
+    """What each kind of method reaches on each graph with labels from 25 examples per side."""
+    cells = _cells(results)
+    if not cells:
+        return [_missing("python -m benchmarks.papers.local_clustering")]
+    of_graph = {cell["graph"]: cell["methods"] for cell in cells if cell["setting"] == SUMMARISED}
+    lines = [
+        "F1 against the class of the seed, %, mean ± standard error over random seeds; labels from"
+        " 25 examples inside and 25 outside. In italics the CPU time of a query, milliseconds.",
+        "",
+        "| method | mass | " + " | ".join(of_graph) + " |",
+        "|---" * (2 + len(of_graph)) + "|",
+    ]
+    for key in SUMMARY_ROWS:
+        entries = [_summary_entry(rows, key) for rows in of_graph.values()]
+        method, rounding, mass = key
+        name = f"`{method}`" + (f", {rounding}" if rounding else "")
+        lines.append("| " + " | ".join([name, MASS_IN_WORDS[mass], *entries]) + " |")
+    return lines
+
+
+def _summary_entry(rows: Sequence[Row], key: tuple[str, str, str]) -> str:
+    found = [row for row in rows if (row["method"], row["rounding"], row["mass"]) == key]
+    if not found or not found[0]["trials"]:
+        return "–"
+    row = found[0]
+    score = _percent(row["f1_mean"], row["f1_standard_error"])
+    return f"{score} *{row['cpu_ms_median']:.1f}*"
 
 
 def _quality_of(cells: Mapping[str, Row]) -> Iterator[str]:

@@ -105,6 +105,11 @@ def audit_evidence(results: Path) -> list[str]:
     return _copied(results / "audit_excerpt.md", "python -m benchmarks.audit_excerpt")
 
 
+def cluster_excerpt(results: Path) -> list[str]:
+    """What the command for one cluster prints."""
+    return _copied(results / "cluster_excerpt.md", "python -m benchmarks.cluster_excerpt")
+
+
 def speed(results: Path) -> list[str]:
     """CPU times against other ways to compute the same, each pair timed in turns."""
     lines = ["| what | ours | against | ratio |", "|---|---|---|---|"]
@@ -124,6 +129,8 @@ TABLES: Mapping[str, Callable[[Path], list[str]]] = {
     "audit-excerpt": audit_excerpt,
     "audit-evidence": audit_evidence,
     "speed": speed,
+    "cluster-excerpt": cluster_excerpt,
+    "local-summary": local_cluster_tables.summary,
     "local-quality": local_cluster_tables.quality,
     "local-speed": local_cluster_tables.speed,
     "locality": local_cluster_tables.locality,

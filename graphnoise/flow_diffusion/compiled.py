@@ -9,8 +9,8 @@ import numba
 import numpy as np
 
 from graphnoise.local_subgraph import EDGES as SUBGRAPH_EDGES
-from graphnoise.local_subgraph import EXPANDED, NODES, NOT_EXPANDED, NOT_WEIGHED, SHIFT
-from graphnoise.local_subgraph.compiled import copy_rows, find_slot, touch, weigh_row, weigh_rows
+from graphnoise.local_subgraph import EXPANDED, NODES, NOT_EXPANDED, NOT_WEIGHED
+from graphnoise.local_subgraph.compiled import copy_rows, touch, weigh_rows
 
 # why a loop came back
 DONE, NEED_ROOM, NEED_LABELS, SLICE_USED, VOLUME_USED, CLOSED = 0, 1, 2, 3, 4, 5
@@ -150,29 +150,6 @@ def push_round(  # type: ignore[no-untyped-def]
             following[joined] = i
             joined += 1
     counts[JOINED], counts[VISITS], counts[POSITION] = joined, visits, position
-
-
-@numba.njit(cache=True, nogil=True)
-def weigh_again(graph, weighting, sub):  # type: ignore[no-untyped-def]
-    """Weigh every expanded row after labels have changed."""
-    for i in range(sub.used[NODES]):
-        if sub.start[i] == NOT_EXPANDED:
-            continue
-        if len(sub.weight):
-            # factors were multiplied in, so weights start over, in the order of the graph
-            at = sub.start[i]
-            for e in range(graph.indptr[sub.node[i]], graph.indptr[sub.node[i] + 1]):
-                found = np.int64(graph.indices[e])
-                sub.neighbour[at] = sub.table[
-                    find_slot(sub.table, sub.node, sub.used[SHIFT], found)
-                ]
-                sub.weight[at] = graph.weights[e] if len(graph.weights) else 1.0
-                at += 1
-        weigh_row(
-            i, weighting.epsilon, weighting.gamma, weighting.dense, weighting.row_start,
-            weighting.column, weighting.value, sub.node, sub.label, sub.start, sub.split, sub.stop,
-            sub.weighted_degree, sub.neighbour, sub.weight,
-        )  # fmt: skip
 
 
 @numba.njit(cache=True, nogil=True)

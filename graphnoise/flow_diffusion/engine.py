@@ -174,21 +174,6 @@ class FlowRun:
             self._may_exceed = True
         self._refresh()
 
-    def relabel(self, labels: NDArray[np.int8], *, keep: bool = True) -> None:
-        """Give the touched nodes other labels and weigh the expanded rows again.
-
-        Args:
-            labels: 1, 0 or -1 for unknown, ``[n]``.
-            keep: Start from the x found before, which is close where few labels changed; else
-                from nothing.
-        """
-        n = self._n
-        if labels.shape != (n,):
-            raise ValueError(f"labels must be [{n}], one per touched node, got {labels.shape}")
-        self._sub.label[:n] = np.where(labels < 0, -1, labels == 1)
-        compiled.weigh_again(self.adjacency.arrays, self.weighting, self._sub)
-        self.restart(self.source_mass, x=self.x.copy() if keep else None)
-
     def solve(self, *, tolerance: float | None = None) -> str:
         """Spread until every node is settled.
 

@@ -130,19 +130,6 @@ def copy_rows(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def copy_row(  # type: ignore[no-untyped-def]
-    i, indptr, indices, weights, strength, labels, target,
-    table, node, slot, degree, label, start, split, stop, neighbour, weight, used,
-):  # fmt: skip
-    """`copy_rows` of local node `i` alone, which must have room."""
-    copy_rows(
-        np.full(1, i, np.int32), 1, i + 1, np.array([0.0, np.inf, 0.0]), indptr, indices, weights,
-        strength, labels, target, table, node, slot, degree, label, start, split, stop, neighbour,
-        weight, used,
-    )  # fmt: skip
-
-
-@numba.njit(cache=True, nogil=True)
 def weigh_rows(  # type: ignore[no-untyped-def]
     nodes, n, epsilon, gamma, dense, row_start, column, value,
     node, label, start, split, stop, weighted_degree, neighbour, weight,

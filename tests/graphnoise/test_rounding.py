@@ -13,7 +13,7 @@ from graphnoise.local_clusters.rounding import round_cluster
 from graphnoise.local_pagerank.labelled import LabelPageRank
 from graphnoise.local_pagerank.plain import PageRank
 from graphnoise.local_subgraph import NODES, GraphArrays, empty_subgraph
-from graphnoise.local_subgraph.compiled import copy_row, touch
+from graphnoise.local_subgraph.compiled import copy_rows, touch
 
 NO_LABELS = np.empty(0, np.int32)
 
@@ -38,11 +38,12 @@ def scored(graph, score, *, reached=None, labels=NO_LABELS, factors=False):
             found, arrays.indptr, arrays.strength, labels, 1, sub.table, sub.node, sub.slot,
             sub.degree, sub.label, sub.start, sub.split, sub.used,
         )  # fmt: skip
-    for i in np.flatnonzero(score[reached] > 0):
-        copy_row(
-            i, *arrays, labels, 1, sub.table, sub.node, sub.slot, sub.degree, sub.label,
-            sub.start, sub.split, sub.stop, sub.neighbour, sub.weight, sub.used,
-        )  # fmt: skip
+    expanded = np.flatnonzero(score[reached] > 0).astype(np.int32)
+    copy_rows(
+        expanded, len(expanded), n, np.array([0.0, np.inf, 0.0]), *arrays, labels, 1, sub.table,
+        sub.node, sub.slot, sub.degree, sub.label, sub.start, sub.split, sub.stop, sub.neighbour,
+        sub.weight, sub.used,
+    )  # fmt: skip
     if len(sub.weight):
         # what label and feature factors may leave there
         sub.weight[:] = 1e-3

@@ -166,38 +166,6 @@ def test_adding_mass_to_a_run_ends_where_a_fresh_run_ends(planted):
         np.testing.assert_allclose(warm, cold, atol=1e-5 * cold.max())
 
 
-@pytest.mark.parametrize("with_features", [False, True])
-@pytest.mark.parametrize("keep", [False, True])
-def test_a_relabelled_run_ends_where_a_fresh_run_ends(planted, with_features, keep):
-    adjacency, block = planted
-    method = LabelFlowDiffusion(TIGHT)
-    first = (np.random.default_rng(0).random(1200) < 0.5).astype(np.int32)
-    weighting = plain_weighting()._replace(labels=first, epsilon=0.05)
-    if with_features:
-        features = np.random.default_rng(1).normal(size=(1200, 3)).astype(np.float32)
-        adjacency = Adjacency(adjacency.arrays, adjacency.total_volume, features=features)
-        method = AttributedFlowDiffusion(TIGHT, gamma=0.1, epsilon=0.05)
-        weighting = weighting._replace(gamma=0.1, dense=features)
-    run = FlowRun(adjacency, weighting, Workspace(1200), np.array([3]), settings=method)
-    run.add_mass(3000.0)
-    run.solve()
-    second = (block == 0).astype(np.int32)
-    run.relabel(second[run.subgraph.node[: len(run.x)]].astype(np.int8), keep=keep)
-    # nodes reached later take theirs from the array
-    first[:] = second
-    run.solve()
-    warm = run.diffused()
-    cold = spread(ask(method, adjacency, [3], 3000.0, labels=second), 1200)
-    assert warm.converged
-    np.testing.assert_allclose(spread(warm, 1200), cold, atol=1e-5 * cold.max())
-
-
-def test_relabelling_wants_one_label_per_touched_node(planted):
-    run = FlowRun(planted[0], plain_weighting(), Workspace(1200), np.array([3]))
-    with pytest.raises(ValueError, match=r"labels must be \[1\]"):
-        run.relabel(np.ones(3, np.int8))
-
-
 def test_first_in_first_out_never_expands_more_volume_than_the_mass(planted):
     adjacency, block = planted
     for mass in (50.0, 1000.0, 5000.0):

@@ -88,7 +88,7 @@ class RefinedFlowDiffusion(LabelFlowDiffusion):
         close = np.log(score[support] / np.median(score[support]))
         found = shared[support] + self.closeness * close
         sub.label[support] = found > _between(found, sub.label[support] == 1)
-        return diffused
+        return replace(diffused, notes=(*diffused.notes, "labels of members are corrected ones"))
 
     def _reach(self, adjacency: Adjacency, query: Query, workspace: Workspace) -> Diffused:
         """Diffuse `reach` times the mass of the query, or of the mass it finds for itself."""

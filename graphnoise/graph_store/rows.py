@@ -16,6 +16,8 @@ COLUMN_BITS, COLUMN_MASK = np.uint64(32), np.uint64(0xFFFFFFFF)
 # columns are int32 below so many nodes
 INT32_NODES = 1 << 31
 ROW_BLOCK = 1 << 20
+# the last digits of a sum depend on its blocks, so these follow nothing else
+SUMMED_AT_ONCE = 1 << 20
 # how much may have to be done again after a kill
 MARK_ENTRIES = 1 << 25
 
@@ -133,8 +135,8 @@ def total_volume(strength: NDArray[np.float64]) -> float:
     """Sum of all strengths, in blocks of a fixed size, so that every build finds the same."""
     return float(
         sum(
-            float(strength[start : start + ROW_BLOCK].sum())
-            for start in range(0, len(strength), ROW_BLOCK)
+            float(strength[start : start + SUMMED_AT_ONCE].sum())
+            for start in range(0, len(strength), SUMMED_AT_ONCE)
         )
     )
 

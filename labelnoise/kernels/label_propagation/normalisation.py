@@ -52,13 +52,14 @@ def normalise(
     if matrix.nnz and not (matrix.data.min() >= 0 and np.isfinite(matrix.data.max())):
         raise ValueError("adjacency must hold finite weights >= 0")
     left, right = powers[kind]
+    # both sums before anything is read: newer SciPy sorts unsorted rows in place to take them
+    rows = _inverse_power(matrix.sum(axis=1, dtype=np.float64), left).astype(dtype)
+    columns = _inverse_power(matrix.sum(axis=0, dtype=np.float64), right).astype(dtype)
     data = matrix.data.astype(dtype)
     if left:
-        factors = _inverse_power(matrix.sum(axis=1, dtype=np.float64), left).astype(dtype)
-        data *= np.repeat(factors, np.diff(matrix.indptr))
+        data *= np.repeat(rows, np.diff(matrix.indptr))
     if right:
-        factors = _inverse_power(matrix.sum(axis=0, dtype=np.float64), right).astype(dtype)
-        data *= factors[matrix.indices]
+        data *= columns[matrix.indices]
     return sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 

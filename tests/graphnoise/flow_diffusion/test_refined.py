@@ -166,7 +166,8 @@ def test_a_mass_it_finds_is_multiplied_and_what_the_search_reached_counts():
 
 
 def test_a_small_component_gets_the_mass_asked_for():
-    matrix = sparse.block_diag([planted(1)[:BLOCK, :BLOCK], planted(1)], format="csr")
+    parts = [sparse.csr_array(planted(1)[:BLOCK, :BLOCK]), sparse.csr_array(planted(1))]
+    matrix = sparse.csr_array(sparse.block_diag(parts))
     volume = float(matrix[:BLOCK].sum())
     labels = np.arange(matrix.shape[0]) < BLOCK
     method = RefinedFlowDiffusion(reach=2.0)

@@ -37,6 +37,8 @@ def smooth_features(
     """
     from sklearn.decomposition import TruncatedSVD
 
+    from labelnoise.kernels.label_propagation import normalise
+
     if n_components < 1 or steps < 0:
         raise ValueError(
             f"n_components must be at least 1 and steps not negative, got {n_components}, {steps}"
@@ -54,9 +56,9 @@ def smooth_features(
     matrix = sparse.csr_array(
         (weights, arrays.indices, arrays.indptr), shape=(adjacency.n_nodes,) * 2
     )
-    degree = np.asarray(matrix.sum(axis=1)).ravel()
-    share = np.divide(1.0, degree, out=np.zeros(len(degree)), where=degree > 0)[:, None]
+    walk = normalise(matrix, "row")
+    # an isolated node has nobody to look at
+    joined = (np.diff(arrays.indptr) > 0)[:, None]
     for _ in range(steps):
-        # an isolated node has nobody to look at
-        rows = np.where(share > 0, (rows + share * (matrix @ rows)) / 2, rows)
+        rows = np.where(joined, (rows + walk @ rows) / 2, rows)
     return np.asarray(unit_rows(rows), np.float32)

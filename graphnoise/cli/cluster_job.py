@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 # raised whenever the same request would write other rows
 FORMAT = 1
-BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -145,11 +144,8 @@ def file_sha256(path: Path) -> str:
     Raises:
         OSError: It cannot be read.
     """
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _method(job: ClusterJob) -> Any:

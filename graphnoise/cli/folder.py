@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graphnoise.folder_lock import lock_folder
 from graphnoise.report.stored import ADJACENCY, AUDIT, HISTORY, PREDICTIONS, RECORD, write_json
 
 JOB, CHECKPOINT = "job.json", "checkpoint.pt"
@@ -45,7 +46,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"--out must be a folder, {self.path} is a file")
         self.path.mkdir(parents=True, exist_ok=True)
-        handle = _lock(self.path)
+        handle = lock_folder(self.path, f"another process is working in {self.path}")
         try:
             yield
         finally:
@@ -115,20 +116,6 @@ class RunFolder:
         for name in OURS:
             (self.path / name).unlink(missing_ok=True)
         self.tidy()
-
-
-def _lock(folder: Path) -> int | None:
-    try:
-        import fcntl
-    except ImportError:  # Windows: atomic files still keep two runs from mixing
-        return None
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise ValueError(f"another process is working in {folder}") from None
-    return handle
 
 
 def _read(path: Path) -> dict[str, Any] | None:

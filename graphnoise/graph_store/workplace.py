@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from graphnoise.folder_lock import lock_folder
 from graphnoise.graph_store.header import HEADER, Header, sync_folder, write_header
 
 STATE, STORE = "state.json", "store"
@@ -95,16 +96,9 @@ class Workplace:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             self.path.mkdir(exist_ok=True)
-            try:
-                import fcntl
-            except ImportError:  # Windows: the final move still keeps two builds from mixing
+            handle = lock_folder(self.path, f"another process is building {self.out}")
+            if handle is None:
                 return None
-            handle = os.open(self.path, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-                raise ValueError(f"another process is building {self.out}") from None
             # one that finished in between has taken the folder away
             if self.path.exists() and self.path.stat().st_ino == os.fstat(handle).st_ino:
                 return handle

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphnoise.cli.console import facts, friendly_errors, output
+from labelnoise.console import facts, friendly_errors, output
 
 if TYPE_CHECKING:
     from graphnoise.graph_store import GraphStore

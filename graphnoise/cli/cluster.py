@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphnoise.cli.console import friendly_errors
+from labelnoise.console import friendly_errors
 
 if TYPE_CHECKING:
     from graphnoise.cli.cluster_output import Outputs

@@ -22,11 +22,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 import labelnoise
 from graphnoise.cli.cluster_input import is_store, open_graph, seed_lists, seeds_of
 from graphnoise.cli.cluster_job import ClusterJob, graph_identity, query_options
-from graphnoise.cli.console import facts, output
 from graphnoise.cli.folder import RunFolder
 from graphnoise.report.cluster_files import cluster_row
-from graphnoise.report.stored import write_json
-from labelnoise.audit.parquet import replacing
+from labelnoise.atomic_files import replacing, write_json
+from labelnoise.console import facts, output
 from labelnoise.report.page import finite
 
 if TYPE_CHECKING:

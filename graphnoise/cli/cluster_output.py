@@ -16,9 +16,9 @@ from rich.table import Table
 import labelnoise
 from graphnoise.cli.cluster_input import open_graph, parse_ids
 from graphnoise.cli.cluster_job import ClusterJob, query_options
-from graphnoise.cli.console import facts, output, table
 from graphnoise.report.cluster_files import KINDS, as_json, write_cluster
 from graphnoise.report.cluster_words import certificate_short, convergence, made_by, number, spent
+from labelnoise.console import facts, output, table
 
 if TYPE_CHECKING:
     from graphnoise.local_clusters.cluster import Cluster

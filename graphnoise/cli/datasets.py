@@ -1,7 +1,7 @@
 """``graphnoise datasets``: what can be given as GRAPH besides a path."""
 
-from graphnoise.cli.console import friendly_errors
 from graphnoise.cli.methods import print_registry
+from labelnoise.console import friendly_errors
 
 
 @friendly_errors

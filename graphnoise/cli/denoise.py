@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphnoise.cli.console import epoch_progress, facts, friendly_errors, output
+from labelnoise.console import epoch_progress, facts, friendly_errors, output
 
 if TYPE_CHECKING:
     from graphnoise.cli.folder import RunFolder

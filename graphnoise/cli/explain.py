@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphnoise.cli.console import facts, friendly_errors, output, table
+from labelnoise.console import facts, friendly_errors, output, table
 
 if TYPE_CHECKING:
     from rich.table import Table

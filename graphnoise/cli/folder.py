@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graphnoise.folder_lock import lock_folder
-from graphnoise.report.stored import ADJACENCY, AUDIT, HISTORY, PREDICTIONS, RECORD, write_json
+from graphnoise.report.stored import ADJACENCY, AUDIT, HISTORY, PREDICTIONS, RECORD
+from labelnoise.atomic_files import write_json
+from labelnoise.folder_lock import lock_folder
 
 JOB, CHECKPOINT = "job.json", "checkpoint.pt"
 PAGES = ("report.html", "report.json")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from graphnoise.cli.console import friendly_errors, output, table
+from labelnoise.console import friendly_errors, output, table
 
 
 @friendly_errors

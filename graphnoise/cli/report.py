@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from graphnoise.cli.console import friendly_errors, output
+from labelnoise.console import friendly_errors, output
 
 
 @friendly_errors

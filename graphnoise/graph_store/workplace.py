@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from graphnoise.folder_lock import lock_folder
 from graphnoise.graph_store.header import HEADER, Header, sync_folder, write_header
+from labelnoise.folder_lock import lock_folder
 
 STATE, STORE = "state.json", "store"
 

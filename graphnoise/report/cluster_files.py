@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelnoise.audit.parquet import replacing
+from labelnoise.atomic_files import replacing
 from labelnoise.report.page import finite
 
 if TYPE_CHECKING:

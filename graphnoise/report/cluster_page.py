@@ -18,7 +18,7 @@ from graphnoise.report.cluster_words import (
     number,
     spent,
 )
-from labelnoise.audit.parquet import replacing
+from labelnoise.atomic_files import replacing
 from labelnoise.report import Section
 from labelnoise.report.charts import Chart, Frame, Line, Rectangle
 from labelnoise.report.page import Heading, count, decimal, render

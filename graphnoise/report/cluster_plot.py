@@ -9,7 +9,7 @@ from graphnoise.local_clusters.cluster import Cluster
 from graphnoise.report.cluster_drawing import HALF, draw_cluster, short_name
 from graphnoise.report.cluster_page import LOGARITHMIC_FROM, lowest_prefix, shown_points
 from graphnoise.report.cluster_view import ClusterView
-from labelnoise.audit.parquet import replacing
+from labelnoise.atomic_files import replacing
 
 KINDS = (".png", ".svg", ".pdf")
 INK, FAINT, GREY = "#1b1f24", "#c9ced4", "#59626d"

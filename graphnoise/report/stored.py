@@ -12,8 +12,8 @@ from scipy import sparse
 
 from graphnoise.graph import UNLABELLED, LabelledGraph
 from graphnoise.report.view import GraphView
+from labelnoise.atomic_files import replacing, write_json
 from labelnoise.audit import LabelAudit
-from labelnoise.audit.parquet import replacing
 
 AUDIT, PREDICTIONS, ADJACENCY = "audit.parquet", "predictions.parquet", "adjacency.npz"
 HISTORY, RECORD = "history.json", "run.json"
@@ -61,13 +61,6 @@ def write_run(
     with replacing(folder / ADJACENCY) as temporary, temporary.open("wb") as file:
         sparse.save_npz(file, graph.adjacency)
     write_json(folder / HISTORY, history)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write plain values as JSON, atomically."""
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def read_run(folder: Path) -> StoredRun:

@@ -1,14 +1,12 @@
 """Label audits on disk: one Parquet file, the metadata in its schema."""
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labelnoise.atomic_files import replacing
 from labelnoise.audit.summaries import metadata
 
 if TYPE_CHECKING:
@@ -16,18 +14,6 @@ if TYPE_CHECKING:
 
 KEY = b"labelnoise.audit"
 FORMAT = 1
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place if the block ends well."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def to_arrow(audit: "LabelAudit") -> Any:

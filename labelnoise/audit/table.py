@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from labelnoise.atomic_files import replacing
 from labelnoise.audit import checks, conversions, merging, overriding, parquet, summaries
 
 # what decides whether a run can be repeated exactly
@@ -130,7 +131,7 @@ class LabelAudit:
     def to_json(self, path: str | Path) -> None:
         """Write `to_dict` to `path`, atomically."""
         text = json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False, indent=1)
-        with parquet.replacing(path) as temporary:
+        with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
     def select(self, rows: ArrayLike) -> Self:

@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelnoise.audit.parquet import replacing
+from labelnoise.atomic_files import replacing
 from labelnoise.report import charts
 from labelnoise.report.numbers import AuditNumbers
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 P = ParamSpec("P")
-DEBUG = "GRAPHNOISE_DEBUG"
+DEBUG = "LABELNOISE_DEBUG"
 BAD_INPUT, INTERRUPTED = 2, 130
 # what the library raises for input it cannot work with; anything else is a defect and shows itself
 EXPECTED = (ValueError, OSError, ImportError, FloatingPointError)
@@ -26,7 +26,7 @@ def output() -> Console:
 def friendly_errors(command: Callable[P, None]) -> Callable[P, None]:
     """The command with one clean line instead of a traceback for expected errors.
 
-    Exit code 2 for bad input, 130 for Ctrl-C; ``GRAPHNOISE_DEBUG=1`` shows the traceback.
+    Exit code 2 for bad input, 130 for Ctrl-C; ``LABELNOISE_DEBUG=1`` shows the traceback.
     """
 
     @wraps(command)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from labelnoise.report.numbers import QualityCurve
+from labelnoise.report.numbers import Pair, QualityCurve, ReliabilityBin
 
 Point: TypeAlias = tuple[float, float]
 # beyond this many classes a heat map is a carpet; the pairs that matter are listed instead
@@ -81,16 +81,6 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One given class and another one suggested for it, with its share of the given class."""
-
-    given: str
-    suggested: str
-    rows: int
-    share: float
-
-
-@dataclass(frozen=True)
 class TransitionChart:
     """Heat map where the classes are few, the most frequent pairs where they are many."""
 
@@ -154,6 +144,31 @@ def threshold_chart(curve: QualityCurve) -> Chart:
     return Chart(frame, [], lines, _share_ticks(frame.x), ticks, description)
 
 
+def reliability_chart(bins: Sequence[ReliabilityBin]) -> Chart:
+    """Share of right labels against their quality; on the diagonal quality is a probability."""
+    frame = Frame()
+    measured = [(frame.x(one.quality), frame.y(one.right)) for one in bins]
+    most = max((one.rows for one in bins), default=1)
+    # a bar from the baseline says how many labels a point of the curve stands on
+    bars = [
+        Rectangle(x - 4, frame.y(0.2 * one.rows / most), 8,
+                  frame.y(0) - frame.y(0.2 * one.rows / most), "rows",
+                  f"{one.rows} labels of quality {one.quality:.2f}: {100 * one.right:.1f} % right")
+        for one, (x, _) in zip(bins, measured, strict=True)
+    ]  # fmt: skip
+    lines = [
+        Line(
+            [(frame.x(0), frame.y(0)), (frame.x(1), frame.y(1))], "ideal", "quality = probability"
+        ),
+        Line(measured, "kept", "share really right"),
+    ]
+    ticks = [(frame.y(k / 4), f"{25 * k} %") for k in range(5)]
+    description = "Share of right labels against quality: " + ", ".join(
+        f"{one.right:.2f} at {one.quality:.2f}" for one in bins
+    )
+    return Chart(frame, bars, lines, _share_ticks(frame.x), ticks, description + ".")
+
+
 def training_chart(
     epochs: Sequence[float], series: Sequence[tuple[str, Sequence[float]]], *, best_epoch: int
 ) -> Chart:
@@ -214,6 +229,11 @@ def transition_chart(
     ]
     size = min(LARGEST_CELL, max(SMALLEST_CELL, MAP_WIDTH / max(1, len(names))))
     return TransitionChart(title, names, cells, [], size)
+
+
+def pairs_chart(pairs: Sequence[Pair], names: Sequence[str], title: str) -> TransitionChart:
+    """The most frequent pairs, already counted, most frequent first."""
+    return TransitionChart(title, names, [], pairs[:MAX_PAIRS])
 
 
 def nice_step(largest: int) -> int:

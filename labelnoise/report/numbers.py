@@ -13,6 +13,7 @@ from labelnoise.audit.conversions import suggested_classes
 NORMAL_95 = 1.959964
 N_BINS = 40
 N_THRESHOLDS = 101
+N_RELIABILITY = 10
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,25 @@ class QualityCurve:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """One given class and another one found for it, with its share of the given class."""
+
+    given: str
+    suggested: str
+    rows: int
+    share: float
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Labels of about one quality: how many, their mean quality, the share that is right."""
+
+    rows: int
+    quality: float
+    right: float
+
+
+@dataclass(frozen=True)
 class AuditNumbers:
     """All of it.
 
@@ -116,9 +136,13 @@ class AuditNumbers:
         detection: Comparison with the truth, or None.
         classes: Worst first.
         class_names: Names of the classes in their own order.
-        suggested: Rows by given class (row) and suggested class (column) ``[K, K]``.
-        true: Rows by given class and true class, or None.
+        suggested: Rows by given class (row) and suggested class (column) ``[K, K]``; empty where
+            the classes are too many for that.
+        true: Rows by given class and true class, or None; empty like `suggested`.
         quality: Histogram and threshold curve.
+        suggested_pairs, true_pairs: The most frequent pairs off the diagonal where the classes are
+            too many for a matrix, else None.
+        reliability: Share of right labels by quality, from low to high; None without truth.
     """
 
     rows: int
@@ -132,6 +156,9 @@ class AuditNumbers:
     suggested: list[list[int]]
     true: list[list[int]] | None
     quality: QualityCurve
+    suggested_pairs: list[Pair] | None = None
+    true_pairs: list[Pair] | None = None
+    reliability: list[ReliabilityBin] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -166,6 +193,7 @@ def audit_numbers(audit: LabelAudit, *, truth: ArrayLike | None = None) -> Audit
         suggested=_pairs(audit.given, suggested, n_classes).tolist(),
         true=true,
         quality=quality_curve(audit, known),
+        reliability=None if known is None else reliability(audit, known),
     )
 
 
@@ -305,6 +333,30 @@ def quality_curve(audit: LabelAudit, truth: NDArray[np.int64] | None) -> Quality
         precision=precision,
         recall=recall,
     )
+
+
+def reliability(audit: LabelAudit, truth: NDArray[np.int64]) -> list[ReliabilityBin]:
+    """Labels in ten bins of quality, the empty ones left out; `truth` ``[N]``, -1 unknown."""
+    rows = (audit.given >= 0) & (truth >= 0)
+    quality, right = audit.quality[rows].astype(np.float64), (audit.given == truth)[rows]
+    place = quality_bins(quality, N_RELIABILITY)
+    totals = (np.bincount(place, weights, N_RELIABILITY) for weights in (None, quality, right))
+    return reliability_bins(*totals)
+
+
+def reliability_bins(
+    rows: NDArray[Any], quality: NDArray[Any], right: NDArray[Any]
+) -> list[ReliabilityBin]:
+    """Bins from the rows, the sum of their quality and how many are right, per bin ``[B]``."""
+    return [
+        ReliabilityBin(int(rows[i]), float(quality[i] / rows[i]), float(right[i] / rows[i]))
+        for i in np.flatnonzero(rows)
+    ]
+
+
+def quality_bins(quality: NDArray[np.float64], n_bins: int) -> NDArray[np.int64]:
+    """Which of `n_bins` equal bins of 0 .. 1 each value lies in; 1 lies in the last."""
+    return np.minimum((quality * n_bins).astype(np.int64), n_bins - 1)
 
 
 def _aligned_truth(audit: LabelAudit, truth: ArrayLike | None) -> NDArray[np.int64] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelnoise.atomic_files import replacing
 from labelnoise.report import charts
-from labelnoise.report.numbers import AuditNumbers
+from labelnoise.report.numbers import AuditNumbers, Pair
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -91,49 +91,72 @@ def render(template: str, *, values: Mapping[str, Any], folders: tuple[Path, ...
 
 def audit_sections(numbers: AuditNumbers) -> list[Section]:
     """The sections every audit has: classes, transition, quality."""
-    truth = numbers.detection is not None
-    table = render(
-        "classes.html",
-        values={
-            "rows": numbers.classes[:MAX_CLASS_ROWS],
-            "hidden": max(0, len(numbers.classes) - MAX_CLASS_ROWS),
-            "truth": truth,
-        },
+    return [class_section(numbers), transition_section(numbers), quality_section(numbers)]
+
+
+def class_section(numbers: AuditNumbers) -> Section:
+    """The table of classes, worst first."""
+    values = {
+        "rows": numbers.classes[:MAX_CLASS_ROWS],
+        "hidden": max(0, len(numbers.classes) - MAX_CLASS_ROWS),
+        "truth": numbers.detection is not None,
+    }
+    return Section(
+        "classes",
+        "Classes, worst first",
+        "What became of the labels of each class. Quality is the audit's belief that a given"
+        " label is right, averaged over the class. A click on a heading sorts.",
+        render("classes.html", values=values),
     )
+
+
+def transition_section(numbers: AuditNumbers) -> Section:
+    """Heat maps of given against suggested and true classes, or their top pairs."""
     names = numbers.class_names
-    maps = [charts.transition_chart(numbers.suggested, names, "Given → suggested by the audit")]
-    if numbers.true is not None and truth:
-        maps.append(charts.transition_chart(numbers.true, names, "Given → true class"))
-    quality = {
+    title = "Given → suggested by the audit"
+    maps = [_transition(numbers.suggested, numbers.suggested_pairs, names, title)]
+    if numbers.true is not None and numbers.detection is not None:
+        maps.append(_transition(numbers.true, numbers.true_pairs, names, "Given → true class"))
+    return Section(
+        "transition",
+        "Which class is mistaken for which",
+        "Of the labels given as the row's class, the share that the evidence puts into the"
+        " column's class. The diagonal agrees with the given label and is left grey.",
+        render("transition.html", values={"maps": maps}),
+    )
+
+
+def _transition(
+    matrix: Sequence[Sequence[int]],
+    pairs: Sequence[Pair] | None,
+    names: Sequence[str],
+    title: str,
+) -> charts.TransitionChart:
+    if pairs is not None:
+        return charts.pairs_chart(pairs, names, title)
+    return charts.transition_chart(matrix, names, title)
+
+
+def quality_section(numbers: AuditNumbers) -> Section:
+    """Histogram, threshold curve with its slider, and reliability where the truth is known."""
+    truth = numbers.detection is not None
+    values = {
         "histogram": charts.histogram_chart(numbers.quality),
         "curve": charts.threshold_chart(numbers.quality),
+        "reliability": (
+            charts.reliability_chart(numbers.reliability) if truth and numbers.reliability else None
+        ),
         "truth": truth,
         "points": threshold_points(numbers),
         "start": _verdicts_threshold(numbers),
     }
-    return [
-        Section(
-            "classes",
-            "Classes, worst first",
-            "What became of the labels of each class. Quality is the audit's belief that a given"
-            " label is right, averaged over the class. A click on a heading sorts.",
-            table,
-        ),
-        Section(
-            "transition",
-            "Which class is mistaken for which",
-            "Of the labels given as the row's class, the share that the evidence puts into the"
-            " column's class. The diagonal agrees with the given label and is left grey.",
-            render("transition.html", values={"maps": maps}),
-        ),
-        Section(
-            "quality",
-            "Quality and where to draw the line",
-            "Labels by quality, and what a single threshold on it would do: keep everything to the"
-            " right, look again at everything to the left.",
-            render("quality.html", values=quality),
-        ),
-    ]
+    return Section(
+        "quality",
+        "Quality and where to draw the line",
+        "Labels by quality, and what a single threshold on it would do: keep everything to the"
+        " right, look again at everything to the left.",
+        render("quality.html", values=values),
+    )
 
 
 def threshold_points(numbers: AuditNumbers) -> list[list[float | None]]:

@@ -6,11 +6,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from scipy.stats import binomtest
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_score, recall_score, roc_auc_score
 
 from labelnoise.audit import LabelAudit
 from labelnoise.report import audit_numbers, audit_sections, render_page, write_report
-from labelnoise.report.charts import nice_step, transition_chart
+from labelnoise.report.charts import nice_step, reliability_chart, transition_chart
 from labelnoise.report.numbers import wilson_interval
 from labelnoise.report.page import Heading, finite
 
@@ -108,6 +109,21 @@ def test_numbers_of_the_hand_made_audit():
     assert found.labels_after == pytest.approx(4 / 6)
     assert numbers.suggested == [[3, 1, 0], [0, 1, 1], [0, 0, 0]]
     assert numbers.true == [[3, 1, 0], [0, 1, 1], [0, 0, 0]]
+
+
+def test_reliability_is_scikit_learns_calibration_curve():
+    audit, truth = random_audit(800, seed=4)
+    found = audit_numbers(audit, truth=truth).reliability
+    right, quality = calibration_curve(audit.given == truth, audit.quality, n_bins=10)
+    assert [one.right for one in found] == pytest.approx(right.tolist())
+    assert [one.quality for one in found] == pytest.approx(quality.tolist())
+    assert sum(one.rows for one in found) == 800
+    chart = reliability_chart(found)
+    ideal, measured = (line.points for line in chart.lines)
+    assert len(measured) == len(found)
+    assert [x - ideal[0][0] for x, _ in measured] == pytest.approx(
+        [q * (ideal[1][0] - ideal[0][0]) for q in quality]
+    )
 
 
 def test_class_table_puts_the_worst_class_first_and_leaves_out_empty_ones():

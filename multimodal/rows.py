@@ -71,6 +71,10 @@ class Rows:
         for start in range(0, len(self), size):
             yield start, self.read(start, start + size)
 
+    def pieces(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """(number of the first row, stored array) of each piece, in order, dtype as stored."""
+        yield from zip(self._starts[:-1].tolist(), self._pieces, strict=True)
+
     def gather(self, numbers: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Rows ``[n, D]`` by number, in the order asked for; repeats are read once.
 

@@ -25,6 +25,7 @@ class Step:
             shards.
         settings: What decides its result, as JSON values.
         version: Raise it when the function gives another result.
+        public: Whether its files are the product and lie in the run folder itself.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Step:
     after: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
+    public: bool = False
 
     def __post_init__(self) -> None:
         if self.units not in ("shards", "once"):

@@ -19,6 +19,8 @@ PROBLEMS = {
     "duplicate_id": "Another record before it has the same id.",
     "unsafe_path": "The name in the archive is absolute or leaves the folder.",
     "unknown_label": "The given label is not in the list of classes.",
+    "embedding_missing": "There is no precomputed vector for the record.",
+    "shard_failed": "Its shard could not be finished; none of its records were judged.",
     "record_broken": "The record cannot be read: fields are missing or have the wrong type.",
 }
 

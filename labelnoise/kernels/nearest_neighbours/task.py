@@ -10,7 +10,11 @@ ALLOWED = ("all", "same_label", "different_label")
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """One search: see `labelnoise.kernels.nearest_neighbours` for the fields."""
+    """One search: see `labelnoise.kernels.nearest_neighbours` for the fields.
+
+    `earlier` allows only candidates whose number is below the query's; `tiled` alone serves it,
+    for searches inside groups.
+    """
 
     queries: Tensor
     candidates: Tensor
@@ -20,6 +24,7 @@ class Search:
     candidate_labels: Tensor
     exclude_self: bool
     normalise: bool
+    earlier: bool = False
 
 
 def forbid(scores: Tensor, search: Search, first_query: int, first_candidate: int) -> None:
@@ -40,7 +45,11 @@ def forbid(scores: Tensor, search: Search, first_query: int, first_candidate: in
         # whole lines, so that the common case of few unknown labels costs next to nothing
         scores[(mine[:, 0] < 0).nonzero()[:, 0]] = -torch.inf
         scores[:, (theirs[0] < 0).nonzero()[:, 0]] = -torch.inf
-    if search.exclude_self:
+    if search.earlier and first_candidate + columns > first_query:
+        query = torch.arange(first_query, first_query + rows, device=scores.device)
+        candidate = torch.arange(first_candidate, first_candidate + columns, device=scores.device)
+        scores.masked_fill_(candidate[None, :] >= query[:, None], -torch.inf)
+    elif search.exclude_self:
         start = max(first_query, first_candidate)
         stop = min(first_query + rows, first_candidate + columns)
         own = torch.arange(start, max(start, stop), device=scores.device)

@@ -26,7 +26,10 @@ def _best_keys(search: Search, first_query: int) -> Tensor:
     """Keys ``[R, k]``, best first, of the block of queries that starts at `first_query`."""
     queries = _rows(search.queries, first_query, QUERY_ROWS, search.normalise)
     best = torch.full((len(queries), search.k), EMPTY, device=queries.device)
-    for first in range(0, len(search.candidates), CANDIDATE_ROWS):
+    n_candidates = len(search.candidates)
+    if search.earlier:
+        n_candidates = min(n_candidates, first_query + len(queries))
+    for first in range(0, n_candidates, CANDIDATE_ROWS):
         scores = queries @ _rows(search.candidates, first, CANDIDATE_ROWS, search.normalise).T
         forbid(scores, search, first_query, first)
         # later candidates lose ties, so only a strictly better one can enter

@@ -31,6 +31,7 @@ def _numba_obstacle(tensor: Tensor) -> str | None:
 
 # fastest first: "auto" takes the first one without an obstacle
 BACKENDS = {
+    "compiled": Backend(f"{__name__}.compiled", obstacle=_numba_obstacle),
     "reference": Backend(f"{__name__}.reference"),
 }
 

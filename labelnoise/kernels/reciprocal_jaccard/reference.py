@@ -1,5 +1,7 @@
 """What the result is: N x N masks in float64, line by line the definition. For tests."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -19,7 +21,7 @@ def reciprocal_jaccard(lists: Lists, settings: Reranking) -> Reranked:
 def reciprocal_query_distance(groups: Groups, settings: Reranking) -> Reranked:
     """See `labelnoise.kernels.reciprocal_jaccard`."""
     parts, n_capped = [groups.rows.new_empty(0)], 0
-    for start, stop in groups.offsets.unfold(0, 2, 1).tolist():
+    for start, stop in pairwise(groups.offsets.tolist()):
         rows = normalize(groups.rows[start:stop].double())
         near = (2 - 2 * rows @ rows.T).clamp(min=0).fill_diagonal_(0)
         # the row itself before its duplicates

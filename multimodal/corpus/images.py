@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # what the web serves; others are left out on purpose: EPS would start Ghostscript
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")
 SUFFIXES = frozenset(
     (
         *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp"),
@@ -174,7 +175,7 @@ def _opened(data: bytes, limits: ImageLimits) -> Iterator["Image"]:
     from PIL import Image
 
     try:
-        with _quiet_pillow(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with _quiet_pillow(), Image.open(io.BytesIO(data), formats=_formats()) as image:
             if image.width * image.height > limits.max_pixels:
                 raise ImageError(
                     "image_too_large",
@@ -188,6 +189,15 @@ def _opened(data: bytes, limits: ImageLimits) -> Iterator["Image"]:
     # the decoders raise whatever happens to them: OSError, SyntaxError, struct.error, KeyError ...
     except Exception as error:
         raise ImageError("image_undecodable", _first_line(error)) from None
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this build of Pillow has; asking it for others is an error."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _upright(image: "Image") -> "Image":

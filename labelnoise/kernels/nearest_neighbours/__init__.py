@@ -1,14 +1,27 @@
 """The k nearest rows of each row by dot product or cosine, streamed, under label rules."""
 
+from importlib.util import find_spec
+
 import torch
 from torch import Tensor
 
 from labelnoise.kernels._dispatch import Backend, choose, triton_obstacle
 from labelnoise.kernels.nearest_neighbours.task import ALLOWED, Search
 
+# beyond it faiss' heaps cost more than our tiles
+FAISS_K = 256
+
+
+def _faiss_obstacle(tensor: Tensor) -> str | None:
+    if tensor.device.type != "cpu":
+        return f"the tensor is on {tensor.device}, not on cpu"
+    return None if find_spec("faiss") else "faiss is not installed: pip install faiss-cpu"
+
+
 # fastest first: "auto" takes the first one without an obstacle
 BACKENDS = {
     "fused": Backend(f"{__name__}.fused", obstacle=triton_obstacle),
+    "faiss": Backend(f"{__name__}.faiss_flat", obstacle=_faiss_obstacle),
     "tiled": Backend(f"{__name__}.tiled"),
     "reference": Backend(f"{__name__}.reference"),
 }
@@ -31,8 +44,9 @@ def nearest_neighbours(
     """The `k` allowed candidates with the largest similarity to each query, best first.
 
     Exact. Beside its arguments and results the "tiled" backend holds one tile of 1024 x 4096
-    float32 scores and its two blocks of rows, "fused" a few numbers per row: no ``N x M`` matrix
-    and no scaled copy of the features. Arithmetic is float32 whatever comes in.
+    float32 scores and its two blocks of rows, "faiss" a block of 32768 scaled candidates, "fused"
+    a few numbers per row: no ``N x M`` matrix and no scaled copy of the features. Arithmetic is
+    float32 whatever comes in.
 
     Args:
         queries: Rows ``[N, D]``, finite, any float dtype.
@@ -45,7 +59,8 @@ def nearest_neighbours(
             same as another nor different from it, so such rows have and are no neighbour then.
         exclude_self: Skip candidate ``i`` for query ``i``. None: only without `candidates`.
         normalise: Scale rows to length 1, for cosine similarity; a row of zeros stays as it is.
-        backend: "auto", or one of `BACKENDS` to insist on it. "fused" serves `k` up to 64.
+        backend: "auto", or one of `BACKENDS` to insist on it. "fused" serves `k` up to 64, "faiss"
+            (on CPU, without label rules) up to 256.
 
     Returns:
         Scores ``[N, k]`` float32, descending, -inf where fewer than `k` are allowed; and ids
@@ -80,8 +95,21 @@ def nearest_neighbours(
         exclude_self=exclude_self,
         normalise=normalise,
     )
-    too_long = {"fused": f"k is {k}, it serves up to {FUSED_K}"} if k > FUSED_K else {}
-    return choose(BACKENDS, backend, queries, obstacles=too_long).nearest_neighbours(search)
+    module = choose(BACKENDS, backend, queries, obstacles=_obstacles(search))
+    return module.nearest_neighbours(search)
+
+
+def _obstacles(search: Search) -> dict[str, str]:
+    """Backend -> why it cannot serve this search."""
+    longest = {"fused": FUSED_K, "faiss": FAISS_K}
+    obstacles = {
+        name: f"k is {search.k}, it serves up to {most}"
+        for name, most in longest.items()
+        if search.k > most
+    }
+    if search.allowed != "all":
+        obstacles["faiss"] = f"it knows no labels, and allowed is {search.allowed!r}"
+    return obstacles
 
 
 def _check(queries: Tensor, candidates: Tensor, k: int, allowed: str) -> None:

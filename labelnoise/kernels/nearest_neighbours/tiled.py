@@ -24,13 +24,13 @@ def nearest_neighbours(search: Search) -> tuple[Tensor, Tensor]:
 
 def _best_keys(search: Search, first_query: int) -> Tensor:
     """Keys ``[R, k]``, best first, of the block of queries that starts at `first_query`."""
-    queries = _rows(search.queries, first_query, QUERY_ROWS, search.normalise)
+    queries = scaled_rows(search.queries, first_query, QUERY_ROWS, search.normalise)
     best = torch.full((len(queries), search.k), EMPTY, device=queries.device)
     n_candidates = len(search.candidates)
     if search.earlier:
         n_candidates = min(n_candidates, first_query + len(queries))
     for first in range(0, n_candidates, CANDIDATE_ROWS):
-        scores = queries @ _rows(search.candidates, first, CANDIDATE_ROWS, search.normalise).T
+        scores = queries @ scaled_rows(search.candidates, first, CANDIDATE_ROWS, search.normalise).T
         forbid(scores, search, first_query, first)
         # later candidates lose ties, so only a strictly better one can enter
         worst_kept, _ = unpack(best[:, -1])
@@ -45,7 +45,8 @@ def _best_keys(search: Search, first_query: int) -> Tensor:
     return best
 
 
-def _rows(features: Tensor, start: int, count: int, normalise: bool) -> Tensor:
+def scaled_rows(features: Tensor, start: int, count: int, normalise: bool) -> Tensor:
+    """Float32 rows ``start .. start + count - 1``, of length 1 where `normalise`."""
     block = features[start : start + count].float()
     # any positive floor would bend very short rows; this one only guards a row of zeros
     return normalize(block, eps=torch.finfo(torch.float32).tiny) if normalise else block

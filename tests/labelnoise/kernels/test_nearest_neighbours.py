@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from labelnoise.kernels._ranking import pack
-from labelnoise.kernels.nearest_neighbours import BACKENDS, nearest_neighbours, tiled
+from labelnoise.kernels.nearest_neighbours import BACKENDS, faiss_flat, nearest_neighbours, tiled
 
 pytestmark = pytest.mark.usefixtures("dirty_memory")
 
@@ -29,6 +29,8 @@ def backend(request):
 def small_blocks(monkeypatch):
     monkeypatch.setattr(tiled, "QUERY_ROWS", 7)
     monkeypatch.setattr(tiled, "CANDIDATE_ROWS", 11)
+    monkeypatch.setattr(faiss_flat, "QUERY_ROWS", 9)
+    monkeypatch.setattr(faiss_flat, "CANDIDATE_ROWS", 13)
     if BACKENDS["fused"].obstacle(torch.zeros(1)) is None:
         # what the interpreter costs is programs x blocks
         fused = import_module(BACKENDS["fused"].module)
@@ -40,6 +42,8 @@ def small_blocks(monkeypatch):
 def run_or_skip(queries, k, *, backend, **rules):
     if obstacle := BACKENDS[backend].obstacle(queries):
         pytest.skip(obstacle)
+    if backend == "faiss" and rules.get("allowed", "all") != "all":
+        pytest.skip("faiss knows no labels")
     return nearest_neighbours(queries, k, backend=backend, **rules)
 
 
@@ -107,6 +111,7 @@ def test_by_hand(backend):
     rows, labels = torch.tensor([[0.0], [1.0], [2.0], [10.0]]), torch.tensor([0, 0, 1, -1])
 
     _, anyone = run_or_skip(rows, 2, normalise=False, backend=backend)
+    assert anyone.tolist() == [[1, 2], [3, 2], [3, 1], [2, 1]]
     scores, same = run_or_skip(
         rows, 2, query_labels=labels, allowed="same_label", normalise=False, backend=backend
     )
@@ -114,7 +119,6 @@ def test_by_hand(backend):
         rows, 2, query_labels=labels, allowed="different_label", normalise=False, backend=backend
     )
 
-    assert anyone.tolist() == [[1, 2], [3, 2], [3, 1], [2, 1]]
     assert same.tolist() == [[1, -1], [0, -1], [-1, -1], [-1, -1]]
     assert scores[:, 1].isneginf().all()
     assert different.tolist() == [[2, -1], [2, -1], [1, 0], [-1, -1]]
@@ -155,6 +159,38 @@ def test_block_size_does_not_show(queries, tile, k, seed):
         found = nearest_neighbours(rows, k, **rules, backend="tiled")
 
     torch.testing.assert_close(found, want, rtol=0, atol=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    queries=st.integers(1, 50),
+    tile=st.integers(1, 50),
+    k=st.integers(1, 9),
+    exclude_self=st.booleans(),
+    seed=st.integers(0, 100),
+)
+def test_faiss_block_size_does_not_show(queries, tile, k, exclude_self, seed):
+    rows = torch.randint(-2, 3, (40, 3), generator=torch.Generator().manual_seed(seed)).float()
+    rules = {"exclude_self": exclude_self, "normalise": False}
+    want = nearest_neighbours(rows, k, **rules, backend="reference")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faiss_flat, "QUERY_ROWS", queries)
+        patch.setattr(faiss_flat, "CANDIDATE_ROWS", tile)
+
+        found = nearest_neighbours(rows, k, **rules, backend="faiss")
+
+    torch.testing.assert_close(found, want, rtol=0, atol=0)
+
+
+def test_faiss_refuses_labels():
+    with pytest.raises(RuntimeError, match="knows no labels"):
+        nearest_neighbours(
+            torch.ones(2, 2),
+            1,
+            query_labels=torch.zeros(2, dtype=torch.int64),
+            allowed="same_label",
+            backend="faiss",
+        )
 
 
 @pytest.mark.parametrize("rows", [16, 32])

@@ -48,6 +48,7 @@ class Heading:
         notice: What the reader must know before reading any number (injected noise), or "".
         provenance: Name -> value of everything that is needed to run it again.
         extra: Further tiles beside those of the audit, as (label, value, note).
+        rows_are: What a row of the audit is, for the bar of verdicts.
     """
 
     title: str
@@ -55,6 +56,7 @@ class Heading:
     notice: str = ""
     provenance: Mapping[str, str] | None = None
     extra: Sequence[tuple[str, str, str]] = ()
+    rows_are: str = "labels audited"
 
 
 @cache

@@ -1,0 +1,90 @@
+"""What ``run.json`` says about a run, in words for a page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from labelnoise.report.page import count, decimal
+from multimodal.run_folder import CleanedRun
+
+HASH_LETTERS = 12
+
+
+def tiles(run: CleanedRun) -> list[tuple[str, str, str]]:
+    """Label, value and note of the tiles about the run itself; what is not recorded is left out."""
+    record, found = run.record, []
+    seconds = total_seconds(record)
+    if seconds:
+        rows = sum(int(shard.get("rows", 0)) for shard in record.get("shards", ()))
+        note = f"{count(round(rows / seconds))} pairs per second" if rows else ""
+        found.append(("Time", duration(seconds), note))
+    memory = record.get("peak_bytes")
+    if memory:
+        found.append(("Memory", f"{decimal(memory / 2**30, 1)} GiB", "at its peak"))
+    n_failed, n_shards = len(run.failed), len(run.shards)
+    note = "none failed" if not n_failed else f"{count(n_failed)} failed"
+    found.append(("Shards", count(n_shards), note))
+    key = str(record.get("key", ""))
+    if key:
+        found.append(("Settings", key[:HASH_LETTERS], "hash of input, settings and models"))
+    return found
+
+
+def provenance(run: CleanedRun, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Name -> value of all that is needed to run it again; empty values are left out.
+
+    Args:
+        run: The run.
+        settings: Of the method, as in the audit.
+    """
+    record = run.record
+    job = record.get("job", {})
+    facts = {
+        "Command": record.get("command", ""),
+        "Source": job.get("source") or "",
+        "Method": record.get("method", job.get("method", "")),
+        "Settings": listed(settings),
+        "Job": listed({key: value for key, value in job.items() if key not in ("source",)}),
+        "Encoders": listed(record.get("encoders", {})),
+        "Key of input and settings": record.get("key", ""),
+        "Hash of the decisions": record.get("table_hash", ""),
+        "Versions": listed(record.get("versions", {})),
+        "Seconds": listed(record.get("seconds", {})),
+        "Finished": record.get("finished", ""),
+    }
+    return {name: str(value) for name, value in facts.items() if value}
+
+
+def listed(values: Any) -> str:
+    """Names and values on one line, nested ones with dots."""
+    return ", ".join(f"{name} = {value}" for name, value in flattened(values).items())
+
+
+def flattened(values: Any, prefix: str = "") -> dict[str, str]:
+    """Leaves of nested mappings by their dotted name; empty ones are left out."""
+    if not isinstance(values, Mapping):
+        return {prefix: _short(values)} if values not in (None, "", [], {}) else {}
+    found: dict[str, str] = {}
+    for name, value in values.items():
+        found |= flattened(value, f"{prefix}.{name}" if prefix else str(name))
+    return found
+
+
+def total_seconds(record: Mapping[str, Any]) -> float:
+    """Wall time of the whole run, or 0 where it is not recorded."""
+    seconds = record.get("seconds", 0.0)
+    if isinstance(seconds, Mapping):
+        return float(seconds.get("total", sum(v for v in seconds.values() if v)))
+    return float(seconds or 0.0)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit people use."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -90,8 +90,8 @@ def guess_format(source: "Source") -> str:
     from multimodal.corpus.sources import expand, is_folder, list_files
 
     path = expand(source)[0]
-    if not is_folder(path):
-        found = _format_by_ending(path)
+    found = _format_by_ending(path)
+    if (found and "://" in path) or not is_folder(path):
         if found is None:
             raise ValueError(f"format must be given, {path} does not tell it: {list(FORMATS)}")
         return found

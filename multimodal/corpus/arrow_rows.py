@@ -39,10 +39,14 @@ def records_of(
     columns = {
         name: _numbers(batch.column(name)) if name in embedded else _values(batch.column(name))
         for name in names.all_names()
+        if name != names.image
     }
+    images = batch.column(names.image) if names.image else None
     for row in range(batch.num_rows):
         values = {name: column[row] for name, column in columns.items()}
-        image, image_name, problem = _image(values.get(names.image or ""), files, limits)
+        # one copy of one image at a time
+        cell = None if images is None else images[row].as_py()
+        image, image_name, problem = _image(cell, files, limits)
         yield make_record(
             values,
             names,

@@ -52,7 +52,7 @@ def open_folder(
     paths = expand(source)
     shards: list[Shard] = []
     for name, path in zip(unique_names(paths), paths, strict=True):
-        table = find_table(path) if is_folder(path) else path
+        table = find_table(path) if is_folder(path, endings=TABLES) else path
         if table is None:
             shards += _image_shards(name, path, limits, rows_per_shard)
         else:

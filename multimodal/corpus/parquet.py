@@ -81,7 +81,7 @@ def open_parquet(
     """
     paths: list[str] = []
     for path in expand(source):
-        if is_folder(path):
+        if is_folder(path, endings=(".parquet",)):
             below = (f"{path.rstrip('/')}/{name}" for name, _ in list_files_below(path))
             paths += [name for name in below if name.endswith(".parquet")]
         else:
@@ -126,6 +126,8 @@ class ParquetShard:
     def records(self) -> Iterator[Record]:
         """Records in the order of the file, read in batches of about 32 MB.
 
+        A page is read whole, though, and writers put up to 1,024 rows into one.
+
         Raises:
             OSError, ValueError: A page is damaged or reading fails.
         """
@@ -134,7 +136,10 @@ class ParquetShard:
         rows = self.rows
         batch_rows = min(max(1, BATCH_BYTES // max(1, rows.row_bytes)), MAX_BATCH_ROWS)
         files = FolderImages(_folder_of(self.path))
-        with open_file(self.path) as stream, pq.ParquetFile(stream, buffer_size=READ_BYTES) as file:
+        with (
+            open_file(self.path) as stream,
+            pq.ParquetFile(stream, buffer_size=READ_BYTES, pre_buffer=False) as file,
+        ):
             row = rows.start - rows.skip
             for batch in file.iter_batches(
                 batch_size=batch_rows,

@@ -65,15 +65,17 @@ def expand(source: Source) -> list[str]:
     return paths
 
 
-def is_folder(path: str) -> bool:
-    """Whether a path or URL is a folder."""
+def is_folder(path: str, *, endings: tuple[str, ...] = ()) -> bool:
+    """Whether a path or URL is a folder; a URL with one of the endings is a file, unasked."""
     if "://" not in path:
         return Path(path).is_dir()
+    # a web server has no folders, and asking it loads the page
+    if path.startswith(("http:", "https:")) or path.split("?")[0].endswith(endings or "\0"):
+        return False
     import fsspec
 
     files, inside = fsspec.core.url_to_fs(path)
-    # a web server has no folders, and asking it loads the page
-    return not path.startswith(("http:", "https:")) and bool(files.isdir(inside))
+    return bool(files.isdir(inside))
 
 
 def list_files(folder: str) -> list[str]:

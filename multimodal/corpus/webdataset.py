@@ -53,7 +53,7 @@ def open_webdataset(
     """
     paths: list[str] = []
     for path in expand(source):
-        if is_folder(path):
+        if is_folder(path, endings=ENDINGS):
             paths += [inside for inside in list_files(path) if inside.endswith(ENDINGS)]
         else:
             paths.append(path)

@@ -1,10 +1,11 @@
 """Folds that depend on what a row is called and not on where it stands."""
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from multimodal.stable_order import shuffled_keys, stable_keys
 
 NO_LABEL = -1
 
@@ -40,12 +41,7 @@ class RowFolds:
 
 def row_keys(ids: ArrayLike, *, seed: int = 0) -> NDArray[np.uint64]:
     """A 64-bit hash of each id ``[N]`` (text or whole numbers) and the seed."""
-    salt = np.int64(seed).tobytes()
-    digests = b"".join(
-        hashlib.blake2b(str(one).encode(), digest_size=8, salt=salt).digest()
-        for one in np.asarray(ids).tolist()
-    )
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+    return shuffled_keys(stable_keys(np.asarray(ids).tolist()), seed)
 
 
 def stratified_folds(

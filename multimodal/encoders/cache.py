@@ -86,9 +86,9 @@ class EmbeddingCache:
 
     Args:
         folder: Made if absent. Several processes may share it.
-        storage: ``float16`` changes an entry of a unit row by at most 2^-12 (2.5e-4) of itself,
-            about 1e-4 of a cosine; ``int8``, with a scale per row, by at most 1/254 of the row's
-            largest entry, and takes half the space; ``float32`` changes nothing.
+        storage: ``float16`` changes an entry by at most 2^-11 (4.9e-4) of itself; ``int8``, with
+            a scale per row, by at most 1/254 of the row's largest entry, and takes half the
+            space; ``float32`` changes nothing.
 
     Raises:
         ValueError: Unknown storage.

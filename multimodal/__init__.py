@@ -1,5 +1,52 @@
-"""Web images with their texts: text prototypes that clean labels. Not part of this release yet.
+"""Cleaning web image-text data: which labels are wrong, which texts do not belong, and why."""
 
-The command line ``multimodal`` says so. What will stand here is built on `labelnoise`: prototype
-scores, neighbour search, `labelnoise.decide` and the audit are there already.
-"""
+from typing import TYPE_CHECKING
+
+from labelnoise.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from multimodal.classes import ClassList, read_classes
+    from multimodal.cleaning import Workforce, clean, run_request
+    from multimodal.cleaning_request import CleaningRequest
+    from multimodal.corpus import open_corpus
+    from multimodal.embedded import EmbeddedCorpus
+    from multimodal.encoders import ENCODERS
+    from multimodal.methods import CLEANING_METHODS
+    from multimodal.records import Record
+    from multimodal.rows import Rows
+    from multimodal.run_folder import CleanedRun, open_run
+
+_MODULES: dict[str, str] = {
+    "CLEANING_METHODS": "multimodal.methods",
+    "ENCODERS": "multimodal.encoders",
+    "ClassList": "multimodal.classes",
+    "CleanedRun": "multimodal.run_folder",
+    "CleaningRequest": "multimodal.cleaning_request",
+    "EmbeddedCorpus": "multimodal.embedded",
+    "Record": "multimodal.records",
+    "Rows": "multimodal.rows",
+    "Workforce": "multimodal.cleaning",
+    "clean": "multimodal.cleaning",
+    "open_corpus": "multimodal.corpus",
+    "open_run": "multimodal.run_folder",
+    "read_classes": "multimodal.classes",
+    "run_request": "multimodal.cleaning",
+}
+
+__all__ = [
+    "CLEANING_METHODS",
+    "ENCODERS",
+    "ClassList",
+    "CleanedRun",
+    "CleaningRequest",
+    "EmbeddedCorpus",
+    "Record",
+    "Rows",
+    "Workforce",
+    "clean",
+    "open_corpus",
+    "open_run",
+    "read_classes",
+    "run_request",
+]
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -20,7 +20,6 @@ from graphnoise.cli.job import Job
 from graphnoise.cli.settings import chosen_settings
 from graphnoise.methods.erase_settings import EraseSettings
 from labelnoise.audit import LabelAudit
-from multimodal.cli import app as multimodal_app
 
 PROJECT = Path(__file__).resolve().parents[2]
 PER_CLASS, N_CLASSES = 70, 3
@@ -258,14 +257,6 @@ def test_help_and_version_load_nothing_heavy():
 def test_methods_and_datasets_are_listed():
     assert "ppr_class_means" in call("methods")
     assert "coauthor-cs" in call("datasets")
-
-
-def test_multimodal_says_that_it_is_not_there_yet():
-    result = CliRunner().invoke(multimodal_app, ["--help"])
-    assert result.exit_code == 0
-    assert "Not part of this release yet" in result.stdout
-    version = CliRunner().invoke(multimodal_app, ["--version"]).stdout
-    assert version == f"multimodal {labelnoise.__version__}\n"
 
 
 def test_key_follows_what_decides_the_result(tmp_path):

@@ -1,7 +1,7 @@
 """How well smoothed texts match the text of the class that their samples are labelled with."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,9 +30,10 @@ class MatchingSettings:
     Defaults are ours; the values released with the paper stand in brackets.
 
     Args:
-        matching: "sparse": k-reciprocal re-ranking, of each text's descriptor the 64 heaviest
-            entries. "dense": the same with descriptors whole. "cosine": ``(1 - cos) / 2``, no
-            re-ranking. [dense]
+        matching: "sparse": k-reciprocal re-ranking from neighbour lists. "dense": the same
+            distances by the kernel's reference, with n x n arrays; to check small classes by.
+            "cosine": ``(1 - cos) / 2``, no re-ranking. [dense; the preset takes sparse, as the
+            distances are the same]
         k1: Reciprocal neighbours. [20]
         k2: Neighbours that a descriptor is averaged over. [6]
         trade_off: Share of the plain distance in the final one. [0.3]
@@ -74,20 +75,17 @@ class MatchingSettings:
     @classmethod
     def paper(cls) -> "MatchingSettings":
         """What was released with the paper."""
-        return cls(matching="dense", distance_scale="column_max", candidates=None)
+        return cls(distance_scale="column_max", candidates=None)
 
-    def reranking(self, largest: int) -> "Reranking":
-        """What the re-ranking kernel takes, for classes of up to `largest` texts."""
+    @property
+    def reranking(self) -> "Reranking":
+        """What the re-ranking kernel takes."""
         from labelnoise.kernels.reciprocal_jaccard import Reranking
 
         plain = Reranking(k1=self.k1, k2=self.k2, trade_off=self.trade_off)
-        if self.matching == "sparse":
-            return plain
-        # every member of a neighbourhood can bring in one of its own, and k2 are averaged
-        longest = (self.k1 + 1) * (plain.half + 1) * self.k2
-        return Reranking(
-            k1=self.k1, k2=self.k2, trade_off=self.trade_off, cap=min(largest + 1, longest)
-        )
+        # each neighbour can bring in its own, and k2 descriptors are averaged: none is ever cut.
+        # Cutting saves no time here and changes who is picked
+        return replace(plain, cap=(self.k1 + 1) * (plain.half + 1) * self.k2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,20 +102,6 @@ class TextScores:
     own_cosine: NDArray[np.float32]
     other_class: NDArray[np.int64]
     other_cosine: NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class Matches:
-    """How far each text is from its class.
-
-    Attributes:
-        distance: ``[M]`` float32 in 0 .. 1, one per (sample, given class), small is good; NaN
-            where `TextScores.own_cosine` is NaN, or the class was not asked for.
-        n_capped: Texts whose descriptor was cut to its heaviest entries.
-    """
-
-    distance: NDArray[np.float32]
-    n_capped: int
 
 
 def label_entries(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -209,11 +193,10 @@ def match_class(
         settings: See `MatchingSettings`.
     """
     cosine = _dots(gallery, np.broadcast_to(query, gallery.shape))
-    matches = match_classes(
+    return match_classes(
         gallery, np.zeros(len(gallery), np.int64), query[None], own_cosine=cosine,
         keys=np.arange(len(gallery)), settings=settings,
     )  # fmt: skip
-    return matches.distance
 
 
 def match_classes(
@@ -225,7 +208,7 @@ def match_classes(
     keys: NDArray[np.integer[Any]],
     settings: MatchingSettings = MatchingSettings(),
     classes: range | None = None,
-) -> Matches:
+) -> NDArray[np.float32]:
     """Distance of every text to the text of its class, class after class.
 
     Re-ranked among the texts of the same class (see `MatchingSettings`): a text is near its class
@@ -243,7 +226,8 @@ def match_classes(
         classes: The classes to match; None: all. Shares the work out.
 
     Returns:
-        See `Matches`.
+        ``[M]`` float32 in 0 .. 1, one per label entry, small is good; NaN where the own cosine is
+        NaN, or the class was not asked for.
 
     Raises:
         ValueError: Shapes that disagree.
@@ -264,21 +248,18 @@ def match_classes(
     plain = (1 - own_cosine[wanted]) / 2
     if settings.matching == "cosine":
         distance[wanted] = plain
-        return Matches(distance, 0)
+        return distance
     # beyond the candidates: no neighbour in common
     distance[wanted] = (1 - settings.trade_off) + settings.trade_off * plain
     order = np.lexsort((keys[samples[wanted]], own_cosine[wanted] * -1, given[wanted]))
     wanted = wanted[order]
     starts = np.searchsorted(given[wanted], np.arange(classes.start, classes.stop + 1))
-    n_capped = 0
     for batch, first, offsets in _batches(wanted, starts, settings.candidates):
         by_key = np.lexsort((keys[samples[batch]], given[batch]))
         batch = batch[by_key]
         queries = class_texts[classes.start + first :][: len(offsets) - 1]
-        found, capped = _rerank(queries, rows.gather(samples[batch]), offsets, settings)
-        distance[batch] = found
-        n_capped += capped
-    return Matches(distance, n_capped)
+        distance[batch] = _rerank(queries, rows.gather(samples[batch]), offsets, settings)
+    return distance
 
 
 def _batches(
@@ -303,7 +284,7 @@ def _rerank(
     gallery: NDArray[np.float32],
     offsets: NDArray[np.int64],
     settings: MatchingSettings,
-) -> tuple[NDArray[np.float32], int]:
+) -> NDArray[np.float32]:
     import torch
 
     from labelnoise.kernels.reciprocal_jaccard import reciprocal_query_distance
@@ -315,9 +296,10 @@ def _rerank(
         torch.from_numpy(gallery),
         torch.from_numpy(np.append(offsets[filled], offsets[-1])),
         distance_scale=settings.distance_scale,
-        settings=settings.reranking(int(np.diff(offsets).max())),
+        settings=settings.reranking,
+        backend="reference" if settings.matching == "dense" else "auto",
     )
-    return found.distance.numpy(), found.n_capped
+    return found.distance.numpy()
 
 
 def _best_other(

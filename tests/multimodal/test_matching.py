@@ -13,7 +13,7 @@ from multimodal.rows import Rows
 from multimodal.stable_order import stable_keys
 from tests.multimodal.text_oracles import rerank_by_sets, unit_rows
 
-WHOLE = MatchingSettings(matching="dense", candidates=None)
+WHOLE = MatchingSettings(candidates=None)
 K, E = 5, 10
 
 
@@ -39,7 +39,7 @@ class Crawl:
         return match_classes(
             self.rows, self.given, self.class_texts, own_cosine=own, keys=self.keys,
             settings=settings, **options,
-        ).distance  # fmt: skip
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_classes_can_be_shared_out(crawl):
 
 
 def test_far_texts_follow_by_cosine(crawl):
-    few = MatchingSettings(matching="dense", k1=4, k2=2, candidates=6)
+    few = MatchingSettings(k1=4, k2=2, candidates=6)
     own = crawl.scores().own_cosine
 
     distance = crawl.distance(few)
@@ -264,7 +264,7 @@ def test_paper_rescales_by_the_farthest():
     query = unit_rows(generator, 1, E)[0]
     gallery = unit_rows(generator, 30, E, around=query, spread=0.2)
     with_outlier = np.vstack([gallery, -query[None]])
-    plain_only = {"trade_off": 1.0, "matching": "dense", "candidates": None}
+    plain_only = {"trade_off": 1.0, "candidates": None}
     paper = MatchingSettings(**plain_only, distance_scale="column_max")
     ours = MatchingSettings(**plain_only)
 

@@ -89,10 +89,10 @@ class ClassList:
         A name, else a synonym, both whatever the case and with ``_`` and ``-`` as blanks, else
         the number of a class as text ("3").
         """
-        folded = _fold_case(label)
-        found = self._by_label.get(folded)
-        if found is None and folded.isascii() and folded.isdigit() and len(folded) < 10:
-            number = int(folded)
+        found = self._by_label.get(_fold_case(label))
+        digits = label.strip()
+        if found is None and digits.isascii() and digits.isdigit() and len(digits) < 10:
+            number = int(digits)
             found = number if number < len(self.names) else None
         return found
 

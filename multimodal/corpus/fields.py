@@ -73,7 +73,7 @@ def as_text(value: Any) -> tuple[str, bool]:
         text = value
     elif isinstance(value, bytes | bytearray | memoryview):
         text = bytes(value).decode("utf-8", "surrogateescape")
-    elif value is None or value != value:  # NaN is how tables say nothing
+    elif _is_nothing(value):
         return "", True
     elif isinstance(value, list | tuple | np.ndarray):
         parts = [as_text(item) for item in value]
@@ -101,6 +101,13 @@ def as_labels(
     parts = [as_text(_named(item, class_names)) for item in items]
     labels = tuple(dict.fromkeys(text for text, _ in parts if text))
     return labels, all(sound for _, sound in parts)
+
+
+def _is_nothing(value: Any) -> bool:
+    """None, NaN, or what pandas says instead (by name: it is not loaded for that)."""
+    if isinstance(value, float | np.floating):
+        return bool(value != value)
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _named(item: Any, class_names: Sequence[str]) -> Any:

@@ -148,7 +148,8 @@ def unique_names(paths: Sequence[str]) -> list[str]:
         ['train-0', 'test-0']
     """
     parts = [_without_suffixes(path).split("/") for path in paths]
-    for depth in range(1, max(map(len, parts)) + 1):
+    names: list[str] = []
+    for depth in range(1, max(map(len, parts), default=0) + 1):
         names = [safe_name("-".join(part[-depth:])) for part in parts]
         if _all_differ(names):
             return names

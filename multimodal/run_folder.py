@@ -155,9 +155,16 @@ class CleanedRun:
         job = self.record["job"]
         if job["source"] is None:
             raise ValueError(f"{self.path} was made from a corpus object, not from files")
-        from multimodal.corpus import open_corpus
+        from multimodal.corpus import ColumnNames, ImageLimits, open_corpus
 
-        return open_corpus(job["source"], format=job["format"])
+        # the same columns and cuts, or ids and shards would be others
+        return open_corpus(
+            job["source"],
+            format=job["format"],
+            columns=ColumnNames(**job.get("columns", {})),
+            limits=ImageLimits(**job.get("limits", {})),
+            rows_per_shard=job.get("rows_per_shard", 10_000),
+        )
 
     def _file(self, folder: str, shard: str, suffix: str) -> Path:
         if shard not in self.shards:

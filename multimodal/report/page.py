@@ -157,7 +157,7 @@ def _notice(run: CleanedRun, numbers: AuditNumbers, truth: Truth | None) -> str:
     if run.failed:
         parts.append(
             f"{count(len(run.failed))} of {count(len(run.shards))} shards could not be finished;"
-            " each stands as one rejected row."
+            " their records stand as rejected, see the reasons."
         )
     if numbers.detection is None:
         parts.append(

@@ -7,19 +7,21 @@ from labelnoise.report.page import count, decimal
 from multimodal.run_folder import CleanedRun
 
 HASH_LETTERS = 12
+SHOWN_ELSEWHERE = ("source", "classes", "method", "settings", "encoders", "seed", "n_classes")
 
 
 def tiles(run: CleanedRun) -> list[tuple[str, str, str]]:
     """Label, value and note of the tiles about the run itself; what is not recorded is left out."""
     record, found = run.record, []
-    seconds = total_seconds(record)
+    seconds = float(record.get("seconds", 0))
     if seconds:
-        rows = sum(int(shard.get("rows", 0)) for shard in record.get("shards", ()))
-        note = f"{count(round(rows / seconds))} pairs per second" if rows else ""
-        found.append(("Time", duration(seconds), note))
-    memory = record.get("peak_bytes")
+        speed = record.get("rows_per_second")
+        found.append(
+            ("Time", duration(seconds), f"{count(round(speed))} pairs per second" if speed else "")
+        )
+    memory = record.get("peak_memory")
     if memory:
-        found.append(("Memory", f"{decimal(memory / 2**30, 1)} GiB", "at its peak"))
+        found.append(("Memory", f"{decimal(memory / 1e9, 1)} GB", "at the most, per worker"))
     n_failed, n_shards = len(run.failed), len(run.shards)
     note = "none failed" if not n_failed else f"{count(n_failed)} failed"
     found.append(("Shards", count(n_shards), note))
@@ -40,23 +42,26 @@ def provenance(run: CleanedRun, settings: Mapping[str, Any]) -> dict[str, str]:
     job = record.get("job", {})
     facts = {
         "Command": record.get("command", ""),
-        "Source": job.get("source") or "",
-        "Method": record.get("method", job.get("method", "")),
+        "Source": listed(job.get("source") or ""),
+        "Classes": job.get("classes") or "",
+        "Method": record.get("method", ""),
         "Settings": listed(settings),
-        "Job": listed({key: value for key, value in job.items() if key not in ("source",)}),
         "Encoders": listed(record.get("encoders", {})),
+        "Input": listed({key: value for key, value in job.items() if key not in SHOWN_ELSEWHERE}),
+        "Seed": record.get("seed", ""),
         "Key of input and settings": record.get("key", ""),
         "Hash of the decisions": record.get("table_hash", ""),
+        "Steps": listed({name: f"{one['seconds']} s" for name, one in steps(record).items()}),
         "Versions": listed(record.get("versions", {})),
-        "Seconds": listed(record.get("seconds", {})),
-        "Finished": record.get("finished", ""),
     }
-    return {name: str(value) for name, value in facts.items() if value}
+    return {name: str(value) for name, value in facts.items() if value != ""}
 
 
 def listed(values: Any) -> str:
-    """Names and values on one line, nested ones with dots."""
-    return ", ".join(f"{name} = {value}" for name, value in flattened(values).items())
+    """Names and values on one line, nested ones with dots; a plain value as it is."""
+    return ", ".join(
+        f"{name} = {value}" if name else value for name, value in flattened(values).items()
+    )
 
 
 def flattened(values: Any, prefix: str = "") -> dict[str, str]:
@@ -69,12 +74,9 @@ def flattened(values: Any, prefix: str = "") -> dict[str, str]:
     return found
 
 
-def total_seconds(record: Mapping[str, Any]) -> float:
-    """Wall time of the whole run, or 0 where it is not recorded."""
-    seconds = record.get("seconds", 0.0)
-    if isinstance(seconds, Mapping):
-        return float(seconds.get("total", sum(v for v in seconds.values() if v)))
-    return float(seconds or 0.0)
+def steps(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Name -> what was done in it; empty where it is not recorded."""
+    return record.get("steps", {})
 
 
 def duration(seconds: float) -> str:

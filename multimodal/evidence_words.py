@@ -45,13 +45,13 @@ def second_score(columns: Iterable[str]) -> str | None:
     return next((name for name in SECOND_SCORES if name in found), found[0] if found else None)
 
 
-def in_words(column: str, value: float, class_names: tuple[str, ...]) -> str:
+def in_words(column: str, value: float, class_names: tuple[str, ...], *, digits: int = 2) -> str:
     """A value as text: a class for columns that hold classes, a number otherwise."""
     holds_class = column == "suggested" or column.endswith("_class")
     if holds_class and value == int(value) and 0 <= int(value) < len(class_names):
         return class_names[int(value)]
     # two decimals tell what there is to tell of a share; counts stay whole
-    return f"{value:.2f}" if abs(value) < 10 else f"{value:.4g}"
+    return f"{value:.{digits}f}" if abs(value) < 10 else f"{value:.{digits + 2}g}"
 
 
 def known(evidence: Mapping[str, float]) -> dict[str, float]:

@@ -7,8 +7,12 @@ import typer
 
 import labelnoise
 from multimodal.cli.clean import clean
+from multimodal.cli.diff import diff
+from multimodal.cli.explain import explain
+from multimodal.cli.export import export
 from multimodal.cli.methods import methods
 from multimodal.cli.plan import plan
+from multimodal.cli.report import report
 from multimodal.cli.status import status
 
 app = typer.Typer(
@@ -19,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (plan, clean, status, methods):
+for command in (plan, clean, status, report, explain, diff, export, methods):
     app.command()(command)
 
 

@@ -179,7 +179,7 @@ def _reason_section(run: CleanedRun, counted: Counted) -> Section:
         "Why",
         "Every pair is in the table with one reason, refused records included; nothing is dropped"
         " silently.",
-        _render(
+        render_template(
             "reasons.html",
             {"rows": counted.reasons.table(), "words": WORDS, "failures": failures[:20]},
         ),
@@ -189,7 +189,7 @@ def _reason_section(run: CleanedRun, counted: Counted) -> Section:
 def _class_section(numbers: AuditNumbers) -> Section:
     """The table of classes; a long one scrolls, so that the pictures are not pages away."""
     section = class_section(numbers)
-    return replace(section, body=_render("class_table.html", {"table": section.body}))
+    return replace(section, body=render_template("class_table.html", {"table": section.body}))
 
 
 def _gallery_section(galleries: Sequence[ClassGallery], notes: Sequence[str]) -> Section:
@@ -199,11 +199,14 @@ def _gallery_section(galleries: Sequence[ClassGallery], notes: Sequence[str]) ->
         "The classes with the most doubtful labels first. Each card shows a pair with its text,"
         " the label given → the one suggested, the quality of the given label, and the reason; a"
         " click on its last line shows the nearest neighbours and the evidence.",
-        _render("gallery.html", {"galleries": galleries, "notes": notes, "open": OPEN_CLASSES}),
+        render_template(
+            "gallery.html", {"galleries": galleries, "notes": notes, "open": OPEN_CLASSES}
+        ),
     )
 
 
-def _render(template: str, values: Mapping[str, Any]) -> "Markup":
+def render_template(template: str, values: Mapping[str, Any]) -> "Markup":
+    """Render a template of this package to escaped HTML."""
     from markupsafe import Markup
 
     env = environment(TEMPLATES)

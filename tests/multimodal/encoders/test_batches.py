@@ -84,9 +84,9 @@ class TestImages:
         whole = as_file(picture(size=(40, 40)), "JPEG")
         sources = [whole, b"no image", whole[: len(whole) // 2], None, whole]
         with pytest.raises(ValueError, match="image 1: image cannot be decoded"):
-            encode_images(MeanColour(), sources)
+            encode_images(MeanColour(batch_size=1), sources)
         refused = {}
-        found = encode_images(MeanColour(), sources, refused=refused)
+        found = encode_images(MeanColour(batch_size=2), sources, refused=refused)
         assert sorted(refused) == [1, 2]
         assert "truncated" in refused[2]
         assert found.any(axis=1).tolist() == [True, False, False, False, True]

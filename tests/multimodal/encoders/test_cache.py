@@ -163,6 +163,7 @@ class TestDigest:
 
     def test_moved_borders_and_kinds_count(self):
         contents = [["ab", "c"], ["a", "bc"], ["abc"], [b"abc"], ["abc", None], ["abc", ""]]
+        contents += [["a", "b"], ["atb"], ["at1:b"]]
         assert len({content_digest(items) for items in contents}) == len(contents)
 
     def test_halves_of_surrogates_can_be_hashed(self):

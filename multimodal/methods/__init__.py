@@ -10,5 +10,35 @@ CLEANING_METHODS = Registry(
             "cross-modal prototypes: texts pick clean images, their prototypes judge the rest",
             "CAPro, NeurIPS 2023",
         ),
+        "pair_score": Entry(
+            "multimodal.methods.pair_score:PairScore",
+            "similarity of image and text in one aligned space: plain, centred or negCLIPLoss",
+            "DataComp, NeurIPS 2023; negCLIPLoss, NeurIPS 2024",
+        ),
+        "mapped_pair_score": Entry(
+            "multimodal.methods.mapped_pair_score:MappedPairScore",
+            "the pair score for encoders that share no space, over a ridge map fitted out of fold",
+            "none: our own design",
+        ),
+        "neighbour_vote": Entry(
+            "multimodal.methods.neighbour_vote:NeighbourVote",
+            "votes of the nearest images' labels, each class by its share",
+            "SSR, BMVC 2022",
+        ),
+        "clip_cleaner": Entry(
+            "multimodal.methods.clip_cleaner:ClipCleaner",
+            "zero-shot texts and a linear probe must both find the label likely, by two rules",
+            "CLIPCleaner, ACM MM 2024",
+        ),
+        "confident_learning": Entry(
+            "multimodal.methods.confident_learning:ConfidentLearning",
+            "counts of confident other classes under a linear probe, out of fold",
+            "Northcutt, Jiang & Chuang, JAIR 2021",
+        ),
+        "soft_correspondence": Entry(
+            "multimodal.methods.soft_correspondence:SoftCorrespondence",
+            "a pair must sit alike among trusted pairs in both spaces; they need not be aligned",
+            "BiCro, CVPR 2023",
+        ),
     },
 )

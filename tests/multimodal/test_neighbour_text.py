@@ -9,6 +9,7 @@ from multimodal.neighbour_text import (
     SOURCES,
     GraphSettings,
     TextSettings,
+    VisualGraph,
     join_lists,
     present_texts,
     rank_neighbours,
@@ -218,6 +219,23 @@ def test_blocks_and_pieces_do_not_show(dtype, cuts, monkeypatch):
     parts = [smooth_texts(pieces, graph, start=a, stop=b) for a, b in [(0, 6), (6, 6), (6, 50)]]
 
     assert np.array_equal(np.concatenate([part.rows for part in parts]), want)
+
+
+def test_files_are_read_where_they_lie(tmp_path):
+    rows = unit_rows(np.random.default_rng(3), 23, 7)
+    ids, weights = random_lists(5)
+    graph = join_lists(ids, weights)
+    for name, part in (("a", rows[:9]), ("b", rows[9:])):
+        np.save(tmp_path / f"{name}.npy", part)
+    for name in ("indptr", "neighbours", "weights"):
+        np.save(tmp_path / f"{name}.npy", getattr(graph, name))
+    mapped = VisualGraph(
+        *(np.load(tmp_path / f"{name}.npy", "r") for name in ("indptr", "neighbours", "weights"))
+    )
+
+    block = smooth_texts(Rows.open([tmp_path / "a.npy", tmp_path / "b.npy"]), mapped)
+
+    assert np.array_equal(block.rows, smooth_texts(rows, graph).rows)
 
 
 def test_half_rows_count_as_what_they_are():

@@ -83,7 +83,7 @@ class MixedScores:
             )
         )
 
-    def select(self, rows: NDArray[np.int64]) -> "MixedScores":
+    def select(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "MixedScores":
         """The rows asked for, by number or mask."""
         return MixedScores(*(getattr(self, field.name)[rows] for field in fields(self)))
 

@@ -10,6 +10,11 @@ CLEANING_METHODS = Registry(
             "cross-modal prototypes: texts pick clean images, their prototypes judge the rest",
             "CAPro, NeurIPS 2023",
         ),
+        "channel_network": Entry(
+            "multimodal.methods.channel_network:ChannelNetwork",
+            "small networks behind an estimated noise channel, corrected softly, out of fold",
+            "ours, after forward correction, CVPR 2017, and DivideMix, ICLR 2020",
+        ),
         "pair_score": Entry(
             "multimodal.methods.pair_score:PairScore",
             "similarity of image and text in one aligned space: plain, centred or negCLIPLoss",

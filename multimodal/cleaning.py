@@ -1,9 +1,7 @@
 """`clean`: from a corpus and a list of classes to a folder of decisions."""
 
 import os
-import resource
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,7 +180,7 @@ def run_request(
                 **record,
                 "seconds": round(seconds, 3),
                 "rows_per_second": round(record["rows"] / seconds, 3),
-                "peak_memory": _peak_memory(),
+                "peak_memory": schedule.memory,
                 "versions": installed_versions(),
             }
         )
@@ -207,12 +205,6 @@ def n_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _peak_memory() -> int:
-    """Largest resident memory of any worker of this process, in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
 
 
 def _command(request: CleaningRequest, out: Path) -> str:

@@ -12,7 +12,7 @@ PACKAGE = "multimodal.engine"
 def cleaning_steps(job: CleaningJob) -> tuple[Step, ...]:
     """From records to tables.
 
-    ingest -> records -> [embed-text] -> layout (barrier) -> [class-texts] -> the method -> table.
+    ingest -> records, [embed-text] -> layout (barrier), [class-texts] -> the method -> table.
 
     A method with a function ``steps() -> tuple[Step, ...]`` brings its own, which come after
     "layout" and "class-texts"; the last of them leaves `judge.AUDIT` per shard. Any other is one
@@ -58,8 +58,12 @@ def _text_steps(job: CleaningJob) -> tuple[Step, ...]:
     made: list[Step] = []
     if job.encodes("text"):
         spec = {"encoder": job.identity("text")}
-        run = f"{PACKAGE}.embed_text:embed_text"
-        made.append(Step("embed-text", run, after=("records",), settings=spec))
+        made.append(
+            Step(
+                "embed-text", f"{PACKAGE}.embed_text:embed_text", after=("ingest",),
+                settings={**spec, "cleaning": plain_settings(job.cleaning)},
+            )
+        )  # fmt: skip
         vectors = (*vectors, "embed-text")
     made.append(
         Step(

@@ -9,9 +9,11 @@ from multimodal.encoders.base import TextEncoder
 from multimodal.encoders.batches import encode_texts
 from multimodal.encoders.cache import content_digest
 from multimodal.engine.context import StepContext
+from multimodal.engine.ingest import RAW
 from multimodal.engine.job import CleaningJob
-from multimodal.engine.records import ROWS
+from multimodal.engine.records import cleaned_texts
 from multimodal.engine.vectors import save_cached
+from multimodal.records import TEXT_FIELDS
 from multimodal.text_prototypes import text_prototypes
 
 CLASS_TEXTS = ".prototypes.npy"
@@ -21,8 +23,10 @@ def embed_text(context: StepContext, unit: str) -> Mapping[str, Any]:
     """Write ``.text.npy``: a row ``[n_sound, E]`` per sound record, zero where there is no text."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(context.input("records", unit, ROWS), columns=["text", "sound"])
-    texts = [text or None for text in table["text"].filter(table["sound"]).to_pylist()]
+    table = pq.read_table(context.input("ingest", unit, RAW), columns=["problem", *TEXT_FIELDS])
+    sound = table.filter(table["problem"].is_null()).to_pydict()
+    # cleaned here and again for the tables: cheaper than embedding anew when the classes change
+    texts = [text or None for text in cleaned_texts(sound, context.job.cleaning)]
     encoder: TextEncoder = context.job.encoder("text")
     cached = save_cached(
         context, "text", encoder.key, content_digest(texts), lambda: encode_texts(encoder, texts)

@@ -10,10 +10,12 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from multimodal.engine.context import Setup
-from multimodal.engine.tasks import Event, Failed, Progress, Task
+from multimodal.engine.tasks import Event, Failed, Finished, Progress, Task
 from multimodal.engine.worker import environment, thread_environment, work
 
 SECONDS_TO_STOP = 5.0
+# an idle process below this may wait beside a step over the whole corpus; one with a model may not
+KEPT_MEMORY = 400 * 2**20
 
 
 @dataclass(eq=False)
@@ -23,13 +25,15 @@ class _Worker:
     whole: bool
     task: Task | None = None
     ready: bool = False
+    memory: int = 0
 
 
 class LocalPool:
     """Processes of one task at a time each.
 
     A process is spawned, not forked: libraries with threads do not survive a fork. A step over the
-    whole corpus gets a process and all memory to itself; those for shards are stopped before it.
+    whole corpus gets a process to itself, and nearly all memory: those that hold a model are
+    stopped before it.
     One that dies (out of memory, a crash in a library) fails its own task and no other.
 
     Args:
@@ -87,6 +91,8 @@ class LocalPool:
                 events.append(event)
                 if not isinstance(event, Progress):
                     worker.task = None
+                if isinstance(event, Finished):
+                    worker.memory = event.memory
         except (EOFError, OSError):
             events += self._bury(worker)
         return events
@@ -126,11 +132,13 @@ class LocalPool:
         if any(worker.task for worker in others):
             return None
         for worker in others:
-            self._stop(worker)
-        idle = [worker for worker in self._running if worker.task is None]
+            if worker.memory > KEPT_MEMORY:
+                self._stop(worker)
+        ours = [worker for worker in self._running if worker.whole == whole]
+        idle = [worker for worker in ours if worker.task is None]
         if idle:
             return idle[0]
-        return self._start(whole) if len(self._running) < (1 if whole else self._workers) else None
+        return self._start(whole) if len(ours) < (1 if whole else self._workers) else None
 
     def _start(self, whole: bool) -> _Worker:
         ours, theirs = self._context.Pipe()

@@ -10,7 +10,7 @@ from multimodal.engine.context import StepContext
 from multimodal.engine.ingest import RAW
 from multimodal.records import TEXT_FIELDS, Problem
 from multimodal.run_folder import rows_table, write_table
-from multimodal.text_cleaning import clean_text
+from multimodal.text_cleaning import TextCleaning, clean_text
 
 ROWS = ".rows.parquet"
 # where a label is looked for when none is given: what was searched for says most
@@ -28,12 +28,11 @@ def records(context: StepContext, unit: str) -> Mapping[str, Any]:
 
     raw = pq.read_table(context.input("ingest", unit, RAW)).to_pydict()
     columns, job = dict(raw), context.job
-    given, columns["text"] = [], []
+    given, columns["text"] = [], cleaned_texts(raw, job.cleaning)
     columns["id"], columns["sound"] = raw["source_id"], [code is None for code in raw["problem"]]
     columns["title"] = [one or "" for one in raw["title"]]
     for number, labels in enumerate(raw["labels"]):
         texts = {name: raw[name][number] for name in TEXT_FIELDS if raw[name][number]}
-        columns["text"].append(clean_text(texts, job.cleaning))
         classes, problem = given_classes(labels, texts, job.classes, job.labels_from_text)
         given.append(classes)
         if problem is not None and columns["problem"][number] is None:
@@ -50,6 +49,20 @@ def records(context: StepContext, unit: str) -> Mapping[str, Any]:
         "usable": int(sum(columns["usable"])),
         "several_labels": int((several & np.array(columns["usable"], np.bool_)).sum()),
     }
+
+
+def cleaned_texts(raw: Mapping[str, list[str | None]], cleaning: TextCleaning) -> list[str]:
+    """The text of each record as a model reads it and people see it.
+
+    Args:
+        raw: Columns of `TEXT_FIELDS`.
+        cleaning: How.
+    """
+    rows = zip(*(raw[name] for name in TEXT_FIELDS), strict=True)
+    return [
+        clean_text({n: text for n, text in zip(TEXT_FIELDS, row, strict=True) if text}, cleaning)
+        for row in rows
+    ]
 
 
 def given_classes(

@@ -94,6 +94,7 @@ def _next_tasks(
 ) -> Iterable[Task]:
     task = event.task
     if isinstance(event, Finished):
+        schedule.memory = max(schedule.memory, event.memory)
         return schedule.finish(task, event.commit)
     if event.fatal or (task.whole and event.trace):
         raise _as_error(event)

@@ -48,11 +48,13 @@ class Schedule:
         setup: Steps and shards.
         failed: Shard -> (step, reason).
         counts: Step -> how far it is.
+        memory: Largest resident memory of any process of this run, in bytes.
     """
 
     setup: Setup
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     counts: dict[str, StepCount] = field(default_factory=dict)
+    memory: int = 0
     _keys: dict[str, dict[str, str]] = field(default_factory=dict)
     _waiting: dict[str, int] = field(default_factory=dict)
     _after: dict[str, list[Step]] = field(default_factory=lambda: defaultdict(list))

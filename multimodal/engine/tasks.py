@@ -1,6 +1,8 @@
 """One unit of work, what came of it, and how it is done: the same in every kind of worker."""
 
 import errno
+import resource
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,10 +39,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Finished:
-    """A task that is done and committed."""
+    """A task that is done and committed.
+
+    Attributes:
+        task: The task.
+        commit: Its record.
+        memory: Largest resident memory of its process so far, in bytes.
+    """
 
     task: Task
     commit: Commit
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,13 @@ def run_task(
         write_commit(setup.folder, step, task.unit, commit)
     except Exception as error:
         return _failed(task, error)
-    return Finished(task, commit)
+    return Finished(task, commit, peak_memory())
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _failed(task: Task, error: Exception) -> Failed:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelnoise.report.numbers import ClassRow
-from multimodal.evidence_words import in_words, known, second_score, short_name
+from multimodal.evidence_words import in_words, known, short_name, shown_scores
 from multimodal.pair_facts import PairFacts, Place
 from multimodal.records import PROBLEMS
 from multimodal.report.selection import GROUPS
@@ -45,7 +45,7 @@ class Card:
         given, best: Names of the given class and of the one to use or suggested; "" for none.
         verdict, quality, reason: The decision; `reason` is a sentence.
         code: The reason's code.
-        second: Name and value of the score beside the quality, or None.
+        scores: Names and values of the scores beside the quality.
         truth: Name of the right class, or "".
         evidence: All columns that say something, as (name, value).
         picture: Data URI, or "".
@@ -63,7 +63,7 @@ class Card:
     quality: float
     reason: str
     code: str
-    second: tuple[str, str] | None
+    scores: tuple[tuple[str, str], ...]
     truth: str
     evidence: tuple[tuple[str, str], ...]
     picture: str
@@ -119,7 +119,6 @@ class CardMaker:
         """The card of a pair, without its neighbours."""
         fact = self.facts[place]
         evidence = known(fact.evidence)
-        second = second_score(evidence)
         names = tuple(self.class_names)
         picture = self.album.take(place, CARD_SIDE)
         words = wording(fact)
@@ -135,10 +134,9 @@ class CardMaker:
             quality=fact.quality,
             reason=self.reasons.get(fact.reason) or PROBLEMS.get(fact.reason, ""),
             code=fact.reason,
-            second=(
-                None
-                if second is None
-                else (short_name(second), in_words(second, evidence[second], names))
+            scores=tuple(
+                (short_name(name), in_words(name, evidence[name], names))
+                for name in shown_scores(evidence)
             ),
             truth=self._name(self.truth.get(place, -1)),
             evidence=tuple(

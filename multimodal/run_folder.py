@@ -157,11 +157,13 @@ class CleanedRun:
             raise ValueError(f"{self.path} was made from a corpus object, not from files")
         from multimodal.corpus import ColumnNames, ImageLimits, open_corpus
 
+        columns = dict(job.get("columns", {}))
+        columns["embeddings"] = tuple(columns.get("embeddings", ()))
         # the same columns and cuts, or ids and shards would be others
         return open_corpus(
             job["source"],
             format=job["format"],
-            columns=ColumnNames(**job.get("columns", {})),
+            columns=ColumnNames(**columns),
             limits=ImageLimits(**job.get("limits", {})),
             rows_per_shard=job.get("rows_per_shard", 10_000),
         )

@@ -10,6 +10,7 @@ from labelnoise.audit import LabelAudit
 from multimodal.embedded import EmbeddedCorpus
 from multimodal.engine.context import StepContext
 from multimodal.engine.embedded_files import open_embedded
+from multimodal.engine.entries import pairs_of_entries
 from multimodal.engine.job import CleaningJob
 from multimodal.engine.layout import read_layout
 
@@ -48,6 +49,4 @@ def pair_of_entry(audit: LabelAudit, corpus: EmbeddedCorpus) -> NDArray[np.int64
         return np.arange(len(corpus))
     if corpus.given_sets is None:
         raise ValueError(f"{audit.method} must judge the {len(corpus)} pairs in their order")
-    from multimodal.multi_label import pairs_of
-
-    return pairs_of(audit, corpus)
+    return pairs_of_entries(audit.ids.tolist(), corpus.ids.tolist())

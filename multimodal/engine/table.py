@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from labelnoise.audit import NO_LABEL, LabelAudit
 from multimodal.engine.context import StepContext
+from multimodal.engine.entries import pairs_of_entries
 from multimodal.engine.judge import AUDIT, NEIGHBOURS
 from multimodal.engine.layout import read_layout
 from multimodal.records import PROBLEMS
@@ -82,12 +83,7 @@ def refused_audit(
 def _records_of(judged: LabelAudit, rows: Mapping[str, list[Any]]) -> NDArray[np.int64]:
     """Record that each row of the audit is about."""
     usable = np.flatnonzero(rows["usable"])
-    if len(usable) == len(judged):
+    names = [rows["id"][row] for row in usable]
+    if judged.ids.tolist() == names:
         return usable
-    # several rows per record: the id of each begins with the record's
-    found, at = np.empty(len(judged), np.int64), 0
-    for entry, name in enumerate(judged.ids.tolist()):
-        while not name.startswith(rows["id"][usable[at]]):
-            at += 1
-        found[entry] = usable[at]
-    return found
+    return usable[pairs_of_entries(judged.ids.tolist(), names)]

@@ -29,11 +29,13 @@ def test_equals_sentence_transformers(encoder):
 
 
 def test_rows_do_not_depend_on_the_batch(encoder):
-    rows = encoder.encode(TEXTS)
+    # the long one is costly and is in the test above
+    short = TEXTS[:4]
+    rows = encoder.encode(short)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
     single = make_text_encoder("minilm", batch_size=1)
-    np.testing.assert_allclose(single.encode(TEXTS), rows, atol=1e-5)
-    np.testing.assert_allclose(encoder.encode(TEXTS[::-1]), rows[::-1], atol=1e-5)
+    np.testing.assert_allclose(single.encode(short), rows, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode(short[::-1]), rows[::-1], atol=1e-5)
     assert encoder.encode([]).shape == (0, 384)
 
 

@@ -11,7 +11,7 @@ from labelnoise.confident_learning import FILTERS, RANKINGS, audit_state, count_
 from labelnoise.confident_learning import REASONS as FILTER_REASONS
 from multimodal.embedded import EmbeddedCorpus
 from multimodal.methods.base import Progress, silent
-from multimodal.probe import ProbeSummary, out_of_fold_probe, stratified_folds
+from multimodal.probe import ProbeSettings, ProbeSummary, out_of_fold_probe, stratified_folds
 
 REASONS = {
     **FILTER_REASONS,
@@ -32,6 +32,10 @@ class ConfidentLearning:
         folds: Parts of the out-of-fold probe, at least 2.
         filter_by: One of `labelnoise.confident_learning.FILTERS`; decides what is flagged.
         ranking: One of `labelnoise.confident_learning.RANKINGS`; becomes the quality.
+            "normalized_margin" by default: a row torn between two classes of many is no worse
+            than one that is sure, as long as the given class leads.
+        class_weight: Of the probe: "balanced", or "none". Where large classes are given much that
+            is not theirs, "none" has the probe give them even more.
         relabel: Give a flagged sample its likeliest class where that passes the class's own
             threshold (the mean probability of those given it) and `relabel_probability`; without,
             reject all flagged.
@@ -48,7 +52,8 @@ class ConfidentLearning:
 
     folds: int = 5
     filter_by: str = "prune_by_noise_rate"
-    ranking: str = "self_confidence"
+    ranking: str = "normalized_margin"
+    class_weight: str = "balanced"
     relabel: bool = True
     relabel_probability: float = 0.6
     top: int = 10
@@ -60,7 +65,10 @@ class ConfidentLearning:
             raise ValueError(
                 f"relabel_probability must lie in 0 .. 1, got {self.relabel_probability}"
             )
-        for name, choices in (("filter_by", FILTERS), ("ranking", RANKINGS)):
+        weights = ("balanced", "none")
+        for name, choices in (
+            ("filter_by", FILTERS), ("ranking", RANKINGS), ("class_weight", weights),
+        ):  # fmt: skip
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"{name} must be one of {list(choices)}, got {getattr(self, name)!r}"
@@ -85,7 +93,10 @@ class ConfidentLearning:
                 f" this corpus has {corpus.n_classes}"
             )
         folds = stratified_folds(corpus.given, self.folds, ids=corpus.ids, seed=seed)
-        probe = out_of_fold_probe(corpus.image, corpus.given, corpus.n_classes, folds=folds)
+        probe = out_of_fold_probe(
+            corpus.image, corpus.given, corpus.n_classes, folds=folds,
+            settings=ProbeSettings(class_weight=self.class_weight),
+        )  # fmt: skip
         progress("probe fitted", 0.7)
         summary = probe.summary(corpus.given, top=self.top)
         progress("probabilities read", 0.9)

@@ -4,15 +4,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from labelnoise.audit import NO_LABEL, LabelAudit
-from labelnoise.kernels.nearest_neighbours import nearest_neighbours
 from multimodal.embedded import EmbeddedCorpus
 from multimodal.methods.base import Progress, silent
-from multimodal.neighbour_votes import Votes, count_votes
-from multimodal.rows import Rows
+from multimodal.neighbour_votes import Votes, count_votes, joined
+from multimodal.neighbours import SEARCH_ROWS, NeighbourIndex, build_index
 
 REASONS = {
     "neighbours_agree": "No class has more of the neighbours' votes than the given one.",
@@ -87,18 +85,13 @@ class NeighbourVote:
         corpus.needed(*self.needs, by=self.name)
         assert corpus.image is not None  # needed
         k = self._neighbours_asked(corpus)
-        ids, similarity = _nearest(corpus.image, k)
-        progress("neighbours found", 0.8)
+        index = build_index(corpus.image, progress=progress)
         voting = corpus.given
         for number in range(self.rounds):
-            votes = count_votes(
-                ids, voting, corpus.n_classes, given=corpus.given, balanced=self.balanced,
-                prior_samples=self.prior_samples,
-                similarity=similarity if self.similarity_weighted else None,
-            )  # fmt: skip
+            votes = self._votes(corpus, index, voting, k, progress)
             moved = self._relabelled(votes, corpus.given)
             voting = np.where(moved, votes.best, corpus.given)
-            progress("votes counted", 0.8 + 0.2 * (number + 1) / self.rounds)
+            progress(f"votes counted, round {number + 1}", 1.0)
         return self._audit(corpus, votes, {**asdict(self), "neighbours_asked": k}, seed)
 
     def _neighbours_asked(self, corpus: EmbeddedCorpus) -> int:
@@ -107,6 +100,29 @@ class NeighbourVote:
         if not self.fit_to_classes or not len(counts):
             return self.k
         return min(self.k, max(FEWEST_NEIGHBOURS, int(np.median(counts)) // 2))
+
+    def _votes(
+        self,
+        corpus: EmbeddedCorpus,
+        index: NeighbourIndex,
+        voting: NDArray[np.int64],
+        k: int,
+        progress: Progress,
+    ) -> Votes:
+        """Votes of all rows, block by block: lists of 200 neighbours would outweigh the rows."""
+        assert corpus.image is not None
+        parts = []
+        for start, block in corpus.image.blocks(SEARCH_ROWS):
+            stop = start + len(block)
+            ids, similarity = index.search(block, first_row=start, k=k)
+            votes = count_votes(
+                ids, voting, corpus.n_classes, given=corpus.given[start:stop],
+                similarity=similarity if self.similarity_weighted else None,
+                balanced=self.balanced, prior_samples=self.prior_samples,
+            )  # fmt: skip
+            parts.append(votes)
+            progress("neighbours vote", stop / len(corpus))
+        return joined(parts)
 
     def _relabelled(self, votes: Votes, given: NDArray[np.int64]) -> NDArray[np.bool_]:
         clear = np.nan_to_num(votes.lead()) >= self.relabel_lead
@@ -149,9 +165,3 @@ class NeighbourVote:
             settings=settings,
             seed=seed,
         )
-
-
-def _nearest(rows: Rows, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Neighbours ``[N, k]`` of each row without itself, -1 for none, and their cosines."""
-    similarity, ids = nearest_neighbours(torch.from_numpy(rows.read(0, len(rows))), k)
-    return ids.numpy(), similarity.numpy()

@@ -1,6 +1,7 @@
 """What the labels of the nearest neighbours say about a label, each class by its share."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +101,13 @@ def count_votes(
         votes.given, votes.best, votes.best_share, votes.second_share,
     )  # fmt: skip
     return votes
+
+
+def joined(parts: Sequence[Votes]) -> Votes:
+    """Votes of consecutive blocks of rows as one; of no block, none."""
+    empty = Votes(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0))
+    columns = [[getattr(part, field.name) for part in [empty, *parts]] for field in fields(Votes)]
+    return Votes(*(np.concatenate(column) for column in columns))
 
 
 def _check(

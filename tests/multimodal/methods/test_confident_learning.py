@@ -83,7 +83,7 @@ def test_both_find_people_s_wrong_labels_of_cifar10n(real_data):
     corpus = EmbeddedCorpus(
         np.arange(5000).astype(str), given, tuple("0123456789"), image=Rows([image])
     )
-    # about 0.87 each when the defaults were set (on other data); the bar leaves room for platforms
+    # the defaults were set on other data
     for method in (NeighbourVote(), ConfidentLearning()):
         audit = method.judge(corpus)
         assert roc_auc_score(given == truth, audit.quality) > 0.84

@@ -5,18 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from labelnoise.kernels.prototype_scores import prototype_scores
+from labelnoise.two_component_mixture import MixtureFit, fit_two_components, scaled_to_unit
 from multimodal.rows import Rows
 
 # keeps the logarithm of a probability finite
 SMALLEST_P = 1e-12
 # a class with fewer samples, or all of one score, is judged by the mixture of all
-FEWEST_SAMPLES = 10
-# on scores in 0..1: below it a component is a point
-SMALLEST_VARIANCE = 1e-4
-N_STEPS = 100
+FIT = MixtureFit(max_iter=100, tol=1e-6, reg=1e-4, fewest=10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +75,7 @@ def high_component(scores: NDArray[np.float64], classes: NDArray[np.int64]) -> N
     """P(component of the higher mean) ``[N]`` under a two-Gaussian mixture of each class.
 
     Scores are scaled to 0..1 inside the class. A class of fewer than 10 samples, or of one score,
-    is judged by the mixture of all classes; if all have one score everything is as good: 1.
+    is judged by the mixture of all classes; if that has one component everything is as good: 1.
 
     Args:
         scores: Finite ``[N]``.
@@ -86,63 +83,10 @@ def high_component(scores: NDArray[np.float64], classes: NDArray[np.int64]) -> N
     """
     if not len(scores):
         return np.empty(0)
-    n_classes = int(classes.max()) + 1
-    sizes = np.bincount(classes, minlength=n_classes)
-    low, high = np.full(n_classes, np.inf), np.full(n_classes, -np.inf)
-    np.minimum.at(low, classes, scores)
-    np.maximum.at(high, classes, scores)
-    own = (sizes >= FEWEST_SAMPLES) & (high > low)
-    answer = np.empty(len(scores))
-    fitted = own[classes]
-    if not fitted.all():
-        answer = _mixtures(_scaled(scores), np.zeros(len(scores), np.int64))
-    if fitted.any():
-        names, groups = np.unique(classes[fitted], return_inverse=True)
-        width = (high - low)[names]
-        scaled = (scores[fitted] - low[names][groups]) / width[groups]
-        answer[fitted] = _mixtures(scaled, groups)
-    return answer
-
-
-def _scaled(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    width = np.ptp(scores)
-    return (scores - scores.min()) / width if width > 0 else np.zeros(len(scores))
-
-
-def _mixtures(x: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Expectation and maximisation of all groups at once, started from their upper halves."""
-    n_groups = int(groups.max()) + 1
-    sizes = np.bincount(groups, minlength=n_groups)
-    mean = np.bincount(groups, weights=x, minlength=n_groups) / sizes
-    spread = np.bincount(groups, weights=(x - mean[groups]) ** 2, minlength=n_groups)
-    high = (x > mean[groups]).astype(np.float64)
-    if not spread.any():
-        return np.ones(len(x))
-    for _ in range(N_STEPS):
-        before = high
-        high = _expected(x, groups, n_groups, high)
-        if np.abs(high - before).max() < 1e-6:
-            break
-    return high
-
-
-def _expected(
-    x: NDArray[np.float64], groups: NDArray[np.int64], n_groups: int, high: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """One step: parameters from the shares, and the shares of the higher component from those."""
-    logs, means = [], []
-    for share in (high, 1 - high):
-        weight = np.bincount(groups, weights=share, minlength=n_groups)
-        total = np.maximum(weight, SMALLEST_P)
-        mean = np.bincount(groups, weights=share * x, minlength=n_groups) / total
-        squares = np.bincount(groups, weights=share * (x - mean[groups]) ** 2, minlength=n_groups)
-        variance = np.maximum(squares / total, SMALLEST_VARIANCE)
-        means.append(mean)
-        density = -0.5 * ((x - mean[groups]) ** 2 / variance[groups] + np.log(variance[groups]))
-        logs.append(density + np.log(total)[groups])
-    odds = logs[0] - logs[1]
-    # far out on the low side a wide higher component would win again
-    odds = np.where(x < means[1][groups], np.minimum(odds, 0), odds)
-    odds = np.where(x > means[0][groups], np.maximum(odds, 0), odds)
-    answer: NDArray[np.float64] = expit(odds)
-    return answer
+    whole = scaled_to_unit(scores)
+    alone = fit_two_components(whole, fit=FIT).high(whole)
+    if np.isnan(alone).any():
+        alone = np.ones(len(scores))
+    scaled = scaled_to_unit(scores, classes)
+    own = fit_two_components(scaled, classes, fit=FIT).high(scaled, classes)
+    return np.where(np.isnan(own), alone, own)

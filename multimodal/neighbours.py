@@ -46,7 +46,8 @@ class NeighbourSettings:
             100 s on one core, and every doubling four times that.
         lists: Inverted lists; None: ``2 sqrt(N)``, where finding a list and searching it cost
             about as much.
-        probes: Lists searched per row. More find more: see ``benchmarks/results`` for recalls.
+        probes: Lists searched per row. 32 find 96 % of the ten nearest of 25,000 CIFAR images,
+            16 find 88 %, 48 find 98 %; what is missed is replaced by the next nearest.
         training_rows: Rows per list that the lists are laid out by.
         rounds: Of k-means.
         seed: Of the rows that k-means sees and starts from.
@@ -54,9 +55,9 @@ class NeighbourSettings:
 
     flat_up_to: int = 100_000
     lists: int | None = None
-    probes: int = 16
-    training_rows: int = 40
-    rounds: int = 8
+    probes: int = 32
+    training_rows: int = 32
+    rounds: int = 5
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.paired import RESULTS
+from labelnoise.kernels.grouped_neighbours import grouped_neighbours
 from labelnoise.kernels.nearest_neighbours import nearest_neighbours
 from labelnoise.kernels.prototype_scores import PrototypeScores, prototype_scores
 
@@ -81,13 +82,15 @@ def seconds(call: Callable[[], object]) -> dict[str, float]:
 
 
 def cases(shrink: int) -> Iterator[Case]:
-    """Neighbours and scores in every dtype, at sizes where the score matrix starts to hurt."""
+    """Neighbours, in groups or not, and scores, where the score matrix starts to hurt."""
     generator = torch.Generator(device="cuda").manual_seed(0)
     for dtype in DTYPES:
         for rows, width, k in ((100_000, 768, 20), (100_000, 384, 10)):
             yield neighbours_case(
                 random_rows(rows // shrink, width, dtype, generator), k=k, generator=generator
             )
+        features = random_rows(1_000_000 // shrink, 384, dtype, generator)
+        yield grouped_case(features, n_groups=1000, k=20)
         for rows, width, classes in ((1_000_000, 768, 1000), (100_000, 512, 20_000)):
             features = random_rows(rows // shrink, width, dtype, generator)
             yield scores_case(
@@ -121,6 +124,31 @@ def neighbours_case(rows: Tensor, *, k: int, generator: torch.Generator) -> Case
 
     size = {"rows": len(rows), "width": rows.shape[1], "k": k, "dtype": str(rows.dtype)}
     return Case("nearest_neighbours", size, run, check, "tiled")
+
+
+def grouped_case(rows: Tensor, *, n_groups: int, k: int) -> Case:
+    """The k nearest rows of the same group, group sizes falling like 1 / rank."""
+    share = 1 / torch.arange(1, n_groups + 1, dtype=torch.float64)
+    ends = (share.cumsum(0) / share.sum() * len(rows)).round().long()
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), ends]).cuda()
+    run = partial(grouped_neighbours, rows, offsets, k)
+
+    def check() -> None:
+        # the last groups, which are small: the reference holds n x n of each
+        start = int((offsets < len(rows) - CHECKED_ROWS).sum())
+        few = partial(grouped_neighbours, rows[offsets[start] :], offsets[start:] - offsets[start])
+        found, _ = few(k, backend="fused")
+        want, _ = few(k, backend="reference")
+        torch.testing.assert_close(found, want, rtol=0, atol=COSINE_TOLERANCE)
+
+    size = {
+        "rows": len(rows),
+        "width": rows.shape[1],
+        "groups": n_groups,
+        "k": k,
+        "dtype": str(rows.dtype),
+    }
+    return Case("grouped_neighbours", size, run, check, "tiled")
 
 
 def scores_case(rows: Tensor, prototypes: Tensor, *, generator: torch.Generator) -> Case:

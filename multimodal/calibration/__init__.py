@@ -17,7 +17,9 @@ Whether a given label is right is read from the probability u of its class. Wron
 simulated: a held-out member is given a label that rows of its class carry by mistake (or seem
 to). The share of wrong labels at u is then the simulated density there, times the noise rate,
 over the density of the given labels (a local false discovery rate, Efron 2010). The noise rate is
-the least by which the simulated labels must be scaled to fit under the given ones at their low end.
+the least by which the simulated labels must be scaled to fit under the given ones at their low end;
+or, where more, what the corpus lacks in agreement with the best classes, given their accuracy: a
+core that is easier than the corpus makes simulated labels that are too clearly wrong.
 """
 
 from dataclasses import replace
@@ -121,7 +123,10 @@ def calibrate(
             held_out, outside, given[judged], (order[held_out.rows], order[judged]), seed
         )
         simulated = np.take_along_axis(table, np.maximum(wrong, 0), axis=1)
-        noise, curve = _quality_curve(simulated[wrong >= 0], outside.given)
+        agree = float((outside.best_class == given[judged]).mean())
+        # were all labels right they would agree as often as the best class is right
+        least = max(0.0, 1 - agree / max(float(accuracy.at(outside.best).mean()), 1e-6))
+        noise, curve = _quality_curve(simulated[wrong >= 0], outside.given, least)
         found = replace(found, noise_rate=noise, curve=curve)
         quality = found.quality(outside.given)
         gamma, precision = _gamma(outside, given[judged], accuracy, quality, settings)
@@ -261,14 +266,14 @@ def _wrong_labels(
 
 
 def _quality_curve(
-    simulated: NDArray[np.float32], seen: NDArray[np.float32]
+    simulated: NDArray[np.float32], seen: NDArray[np.float32], least: float
 ) -> tuple[float, Curve]:
     """Noise rate, and P(label is right) as a function of u of the given class."""
     ends = np.quantile(simulated, LOW_END) if len(simulated) else np.zeros(1)
     below = np.searchsorted(np.sort(seen), ends, side="right") / len(seen)
     wrong_below = np.searchsorted(np.sort(simulated), ends, side="right") / max(len(simulated), 1)
     ratio = np.divide(below, wrong_below, out=np.ones_like(below), where=wrong_below > 0)
-    noise = float(min(1.0, ratio.min()))
+    noise = float(np.clip(ratio.min(), least, 1))
     edges = np.unique(np.quantile(seen, np.linspace(0, 1, N_BINS + 1))).astype(np.float64)
     if len(edges) < 2:
         return noise, Curve(edges[:1], np.array([1 - noise]))

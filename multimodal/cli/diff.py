@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from multimodal.report.comparison import Comparison
 
 MAX_ROWS = 12
+MAX_VALUE = 80
 
 
 @friendly_errors
@@ -44,6 +45,7 @@ def diff(
 
 def _print_comparison(found: "Comparison") -> None:
     from labelnoise.audit import VERDICTS
+    from multimodal.report.gallery import shortened
 
     say = output()
     rows = [("in both", f"{found.both:,}"), ("decided alike", f"{100 * found.same:.1f} %")]
@@ -58,7 +60,7 @@ def _print_comparison(found: "Comparison") -> None:
     for name, row in zip(VERDICTS, found.verdicts, strict=True):
         verdicts.add_row(name, *(f"{n:,}" if n else "·" for n in row))
     say.print(verdicts, soft_wrap=False)
-    if found.changes:
+    if any(change.examples for change in found.changes):
         say.print()
         say.print(_examples_table(found), soft_wrap=False)
     if found.classes:
@@ -68,7 +70,7 @@ def _print_comparison(found: "Comparison") -> None:
         say.print()
         settings = table("Settings that differ", "setting", "A", "B")
         for name, pair in found.settings.items():
-            settings.add_row(name, *pair)
+            settings.add_row(name, *(shortened(value, MAX_VALUE) for value in pair))
         say.print(settings, soft_wrap=False)
 
 

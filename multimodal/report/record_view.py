@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from labelnoise.report.page import count, decimal
+from multimodal.report.gallery import shortened
 from multimodal.run_folder import CleanedRun
 
 HASH_LETTERS = 12
+# lists of words are settings too, and nobody reads them here; run.json has them whole
+MAX_VALUE = 160
 SHOWN_ELSEWHERE = ("source", "classes", "method", "settings", "encoders", "seed", "n_classes")
 
 
@@ -59,9 +62,8 @@ def provenance(run: CleanedRun, settings: Mapping[str, Any]) -> dict[str, str]:
 
 def listed(values: Any) -> str:
     """Names and values on one line, nested ones with dots; a plain value as it is."""
-    return ", ".join(
-        f"{name} = {value}" if name else value for name, value in flattened(values).items()
-    )
+    told = {name: shortened(value, MAX_VALUE) for name, value in flattened(values).items()}
+    return ", ".join(f"{name} = {value}" if name else value for name, value in told.items())
 
 
 def flattened(values: Any, prefix: str = "") -> dict[str, str]:

@@ -45,5 +45,10 @@ CLEANING_METHODS = Registry(
             "a pair must sit alike among trusted pairs in both spaces; they need not be aligned",
             "BiCro, CVPR 2023",
         ),
+        "cpc": Entry(
+            "multimodal.methods.cpc:ClassPrototypes",
+            "CPC-style: a prototype per class learns which labels a mixture on the losses trusts",
+            "after the abstract of CPC, arXiv 2212.10766",
+        ),
     },
 )

@@ -127,10 +127,11 @@ class TrainingFilter:
         arrays: dict[str, Any] = {"keys": self.keys, "labels": self.labels, "quality": self.quality}
         with replacing(target) as temporary:
             if target.suffix == ".safetensors":
-                from safetensors.numpy import save_file
+                from safetensors.numpy import save
 
                 contiguous = {name: np.ascontiguousarray(one) for name, one in arrays.items()}
-                save_file(contiguous, temporary, metadata={"class_names": names})
+                # bytes, because save_file makes files that only their owner may read
+                temporary.write_bytes(save(contiguous, metadata={"class_names": names}))
             else:
                 arrays["class_names"] = np.frombuffer(names.encode(), np.uint8)
                 with temporary.open("wb") as file:

@@ -1,14 +1,15 @@
 """Small pictures for the page: read again from the corpus, within a budget of bytes."""
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from multimodal.pair_facts import PairFacts, Place
 
 if TYPE_CHECKING:
-    from multimodal.corpus.base import Corpus
+    from multimodal.corpus.base import Corpus, Shard
+    from multimodal.records import Record
 
 # a photo of this side is told apart on a card; neighbours are smaller
 CARD_SIDE, NEIGHBOUR_SIDE = 128, 56
@@ -41,8 +42,6 @@ def read_pictures(
         facts: By place, at least for those in `sides`.
         sides: Place -> sides of the thumbnails wanted.
     """
-    from multimodal.corpus.images import ImageError, thumbnail
-
     found: dict[tuple[Place, int], bytes] = {}
     missing = dict.fromkeys(sides, "not in the corpus any more")
     wanted: dict[str, dict[int, list[Place]]] = {}
@@ -50,31 +49,47 @@ def read_pictures(
         fact = facts[place]
         wanted.setdefault(fact.shard, {}).setdefault(fact.record, []).append(place)
     for shard in corpus.shards:
-        records = wanted.get(shard.name)
-        if not records:
-            continue
+        records = wanted.pop(shard.name, {})
         try:
-            for number, record in enumerate(shard.records()):
-                for place in records.get(number, ()):
-                    if record.id != facts[place].source_id:
-                        missing[place] = "the corpus has changed since"
-                    elif record.image is None:
-                        missing[place] = "no image"
-                    else:
-                        try:
-                            for side in sides[place]:
-                                found[place, side] = thumbnail(record.image, side)
-                            missing.pop(place, None)
-                        except ImageError as error:
-                            missing[place] = error.problem.code.replace("_", " ")
-                if number >= max(records):
-                    break
+            for place, record in _records_at(shard, records):
+                made = _thumbnails(record, facts[place].source_id, sides[place])
+                if isinstance(made, str):
+                    missing[place] = made
+                else:
+                    found |= {(place, side): data for side, data in made.items()}
+                    missing.pop(place)
         except (OSError, ValueError) as error:
-            for places in records.values():
-                for place in places:
-                    if place in missing:
-                        missing[place] = f"shard cannot be read: {error}"[:80]
+            unread = [place for places in records.values() for place in places if place in missing]
+            missing |= dict.fromkeys(unread, f"shard cannot be read: {error}"[:80])
     return Pictures(found, missing)
+
+
+def _records_at(
+    shard: "Shard", places: Mapping[int, Sequence[Place]]
+) -> Iterator[tuple[Place, "Record"]]:
+    """Records by their number in the shard, up to the last one wanted."""
+    if not places:
+        return
+    last = max(places)
+    for number, record in enumerate(shard.records()):
+        for place in places.get(number, ()):
+            yield place, record
+        if number >= last:
+            return
+
+
+def _thumbnails(record: "Record", wanted: str, sides: Iterable[int]) -> dict[int, bytes] | str:
+    """Side -> JPEG, or why there is none."""
+    from multimodal.corpus.images import ImageError, thumbnail
+
+    if record.id != wanted:
+        return "the corpus has changed since"
+    if record.image is None:
+        return "no image"
+    try:
+        return {side: thumbnail(record.image, side) for side in sides}
+    except ImageError as error:
+        return error.problem.code.replace("_", " ")
 
 
 class Album:

@@ -14,6 +14,7 @@ from multimodal.classes import ClassList, read_classes
 from multimodal.corpus import ColumnNames, ImageLimits, open_corpus
 from multimodal.corpus.base import Corpus
 from multimodal.corpus.images import ImageHygiene
+from multimodal.encoders import ENCODERS
 from multimodal.engine.job import PRECOMPUTED, CleaningJob, Hardware, Role, plain_settings
 from multimodal.methods import CLEANING_METHODS
 from multimodal.text_cleaning import TextCleaning
@@ -135,10 +136,10 @@ class CleaningRequest:
         """The job for the workers.
 
         Raises:
-            ValueError: The method needs an encoder that was not named.
+            ValueError: The method needs an encoder that was not named, or there is no such one.
         """
         self._check_needs()
-        return CleaningJob(
+        job = CleaningJob(
             classes=self.class_list,
             method=self.judge,
             encoders=self.encoders,
@@ -151,6 +152,9 @@ class CleaningRequest:
             max_bad_share=self.max_bad_share,
             hardware=hardware,
         )
+        for role in job.roles_looked_up:
+            job.encoder(role)  # says here, not in a worker, what is wrong with its files
+        return job
 
     def describe(self) -> dict[str, Any]:
         """The request as JSON values; what is not here does not change the result."""
@@ -188,6 +192,8 @@ class CleaningRequest:
 
     def _check_needs(self) -> None:
         encoders, name = self.encoders, self.judge.name
+        for spec in encoders.values():
+            _ = ENCODERS[spec.partition(":")[0]]
         for need in self.judge.needs:
             if need in ("image", "early") and need not in encoders:
                 raise ValueError(

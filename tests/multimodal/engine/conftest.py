@@ -1,30 +1,3 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
+from tests.multimodal.engine.worker_sources import compiled_sources
 
-import pytest
-
-PROJECT = Path(__file__).resolve().parents[3]
-WARM = """
-import pandas, pyarrow.parquet, PIL.Image, PIL.JpegImagePlugin, PIL.PngImagePlugin
-import multimodal.cleaning, multimodal.engine.ingest, multimodal.engine.records
-import multimodal.engine.layout, multimodal.engine.embed_text, multimodal.engine.judge
-import multimodal.engine.table, multimodal.engine.worker, multimodal.corpus.webdataset
-import tests.multimodal.engine.toy_parts, tests.multimodal.engine.toy_steps
-"""
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compiled_sources(pytestconfig):
-    """Worker processes find compiled sources, also where Python is told to write none."""
-    if not sys.dont_write_bytecode:
-        yield
-        return
-    name, folder = "PYTHONPYCACHEPREFIX", str(pytestconfig.cache.mkdir("worker-sources"))
-    environment = {key: value for key, value in os.environ.items() if "BYTECODE" not in key}
-    environment[name] = folder
-    subprocess.run([sys.executable, "-c", WARM], cwd=PROJECT, env=environment, check=True)
-    os.environ[name] = folder
-    yield
-    del os.environ[name]
+__all__ = ["compiled_sources"]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from multimodal import neighbours
 from multimodal.neighbour_index import flat, inverted_lists, ranking
+from multimodal.neighbour_index.compiled import keep_best
 from multimodal.neighbours import NeighbourIndex, NeighbourSettings, build_index, find_neighbours
 from multimodal.rows import Rows
 
@@ -164,6 +165,24 @@ def test_few_probes_find_nearly_all_of_clustered_rows(monkeypatch):
     # what is found is measured exactly
     same = found.ids == want.ids
     np.testing.assert_array_equal(found.similarity[same], want.similarity[same])
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 7), st.randoms())
+def test_running_best_keeps_the_lower_of_equals(values, count, random):
+    similarity = np.full((1, count), -np.inf, np.float32)
+    ids = np.full((1, count), -1, np.int64)
+    columns = list(range(len(values)))
+    random.shuffle(columns)
+
+    for start in range(0, len(columns), 4):
+        numbers = np.array(columns[start : start + 4])
+        found = np.array(values, np.float32)[None, numbers]
+        keep_best(found, np.zeros(1, np.int64), numbers, similarity, ids)
+
+    want = sorted(range(len(values)), key=lambda i: (-values[i], i))[:count]
+    assert ids[0, : len(want)].tolist() == want
+    assert (ids[0, len(want) :] == -1).all()
 
 
 def test_auto_chooses_by_size():

@@ -50,5 +50,10 @@ CLEANING_METHODS = Registry(
             "CPC-style: a prototype per class learns which labels a mixture on the losses trusts",
             "after the abstract of CPC, arXiv 2212.10766",
         ),
+        "linear_separation": Entry(
+            "multimodal.methods.linear_separation:LinearSeparation",
+            "losses and a linear separator of early-layer features find noise in turns",
+            "LSA, ECCV 2024, with PLS, WACV 2023",
+        ),
     },
 )

@@ -63,7 +63,8 @@ def fit_folds(
         n_folds: F.
         penalty: > 0, per unit of weight of the rows, so that its meaning does not change with M.
         n_steps: Most steps.
-        tolerance: Largest entry of the gradient, in white coordinates, at which to stop.
+        tolerance: Stop where no next step along one white coordinate would move a logit by more
+            than this per standard deviation of it.
     """
     width, n_classes = rows.features.shape[1], rows.n_classes
     factor = _whitening(rows.features, penalty, n_classes)
@@ -84,10 +85,14 @@ def _whitening(features: Tensor, penalty: float, n_classes: int) -> Tensor:
     moments = torch.zeros(width, width, dtype=torch.float64)
     for block in features.split(8192):
         moments += (block.T @ block).double()
-    curvature = (1 - 1 / n_classes) / n_classes if n_classes > 1 else 1.0
-    moments *= curvature / max(len(features), 1)
+    moments *= _curvature(n_classes) / max(len(features), 1)
     moments.diagonal().add_(penalty)
     return torch.linalg.cholesky(moments)
+
+
+def _curvature(n_classes: int) -> float:
+    """Of the logit of one of K equally likely classes."""
+    return (1 - 1 / n_classes) / n_classes if n_classes > 1 else 1.0
 
 
 class _Problem:
@@ -120,7 +125,8 @@ class _Problem:
         parameters = [white.requires_grad_(), bias.requires_grad_()]
         optimiser = torch.optim.LBFGS(
             parameters, max_iter=n_steps, max_eval=2 * n_steps, history_size=HISTORY,
-            tolerance_grad=tolerance, tolerance_change=1e-12, line_search_fn="strong_wolfe",
+            tolerance_grad=tolerance * _curvature(n_classes) ** 0.5, tolerance_change=1e-12,
+            line_search_fn="strong_wolfe",
         )  # fmt: skip
         optimiser.step(self._closure(white, bias))
         weight = self._weight(white.detach()).float().view(width, len(self.folds), n_classes)

@@ -23,7 +23,7 @@ class ProbeSettings:
         most_per_class: Training rows of one class, those with the smallest hashes; None: 100,000
             rows shared by the classes, at least 20 each.
         n_steps: Most steps of L-BFGS.
-        tolerance: Largest entry of the gradient at which it stops.
+        tolerance: It stops where the next step moves no logit by more than about this.
 
     Raises:
         ValueError: A value outside its range.
@@ -34,7 +34,7 @@ class ProbeSettings:
     standardise: str = "global"
     most_per_class: int | None = None
     n_steps: int = 100
-    tolerance: float = 1e-4
+    tolerance: float = 3e-4
 
     def __post_init__(self) -> None:
         if not self.penalties or not all(penalty > 0 for penalty in self.penalties):

@@ -26,7 +26,8 @@ def backend(request):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(tiled, "PACKED_ROWS", 9)
+    monkeypatch.setattr(tiled, "SMALL_ROWS", 9)
+    monkeypatch.setattr(tiled, "BATCH_NUMBERS", 300)
     monkeypatch.setattr(ungrouped, "QUERY_ROWS", 7)
     monkeypatch.setattr(ungrouped, "CANDIDATE_ROWS", 11)
     if BACKENDS["fused"].obstacle(torch.zeros(1)) is None:
@@ -118,18 +119,20 @@ def test_by_hand(backend):
 @settings(max_examples=30, deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 25), min_size=1, max_size=8),
-    packed=st.integers(1, 60),
+    small=st.integers(0, 60),
+    step=st.integers(1, 9),
     tile=st.integers(1, 30),
     form=st.sampled_from(FORMS),
 )
-def test_block_size_does_not_show(sizes, packed, tile, form):
+def test_block_size_does_not_show(sizes, small, step, tile, form):
     arguments = problem(sizes, form, width=3) | {"normalise": False}
     arguments["rows"] = arguments["rows"].round()
     if form == "queries":
         arguments["queries"] = arguments["queries"].round()
     want = grouped_neighbours(**arguments, backend="reference")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiled, "PACKED_ROWS", packed)
+        patch.setattr(tiled, "SMALL_ROWS", small)
+        patch.setattr(tiled, "SIZE_STEP", step)
         patch.setattr(ungrouped, "QUERY_ROWS", tile)
         patch.setattr(ungrouped, "CANDIDATE_ROWS", tile + 3)
 

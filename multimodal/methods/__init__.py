@@ -55,5 +55,10 @@ CLEANING_METHODS = Registry(
             "losses and a linear separator of early-layer features find noise in turns",
             "LSA, ECCV 2024, with PLS, WACV 2023",
         ),
+        "near_duplicates": Entry(
+            "multimodal.methods.near_duplicates:NearDuplicates",
+            "of each group of images that are nearly the same one stays",
+            "SemDeDup, 2023, re-derived",
+        ),
     },
 )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelnoise.audit import NO_LABEL, LabelAudit
-from multimodal.duplicate_groups import cosines, find_duplicate_groups
+from multimodal.duplicate_groups import DEFAULT_THRESHOLD, cosines, find_duplicate_groups
 from multimodal.embedded import EmbeddedCorpus
 from multimodal.methods.base import Progress, silent
 from multimodal.neighbours import METHODS
@@ -31,7 +31,7 @@ class NearDuplicates:
     group's most frequent label, so far as there is one.
 
     Attributes:
-        threshold: Of the cosine, in -1..1; see `multimodal.duplicate_groups`. A chain of
+        threshold: Of the cosine, in -1..1; see `multimodal.duplicate_groups`, why 0.99. A chain of
             near-duplicates is one group, so that the one that stays may be less similar than that
             to the one that goes (evidence ``kept_similarity``).
         search: "flat", "ivf" or "auto", see there.
@@ -45,7 +45,7 @@ class NearDuplicates:
     name: ClassVar[str] = "near_duplicates"
     needs: ClassVar[tuple[str, ...]] = ("image",)
 
-    threshold: float = 0.95
+    threshold: float = DEFAULT_THRESHOLD
     search: str = "auto"
     neighbours: int = 32
 

@@ -66,14 +66,14 @@ def test_groups_are_those_of_a_walk_over_the_dense_matrix(seed, n, threshold):
 
 def test_shards_in_another_order_and_other_tiles_give_the_same_groups(monkeypatch):
     rows = clumps(np.random.default_rng(0))
-    found = find_duplicate_groups(Rows([rows]))
+    found = find_duplicate_groups(Rows([rows]), threshold=0.95)
     assert (found >= 0).sum() > 20
     turn = np.random.default_rng(1).permutation(len(rows))
     monkeypatch.setattr("multimodal.duplicate_groups.TILE_ROWS", 7)
     monkeypatch.setattr("multimodal.duplicate_groups.MOST_PAIRS", 5)
     monkeypatch.setattr("multimodal.duplicate_groups.DOUBT_PAIRS", 2)
     monkeypatch.setattr("multimodal.duplicate_groups.DOUBT", 0.01)
-    other = find_duplicate_groups(Rows([rows[turn][:50], rows[turn][50:]]))
+    other = find_duplicate_groups(Rows([rows[turn][:50], rows[turn][50:]]), threshold=0.95)
     assert partition(other) == partition(found[turn])
     assert other[other >= 0][0] == 0
 
@@ -88,10 +88,12 @@ def partition(groups):
 def test_inverted_lists_find_the_same_groups_where_all_are_searched():
     rows = Rows([clumps(np.random.default_rng(3), 200)])
     settings = NeighbourSettings(flat_up_to=0, lists=4, probes=4)
-    flat = find_duplicate_groups(rows)
-    assert np.array_equal(find_duplicate_groups(rows, settings=settings), flat)
+    flat = find_duplicate_groups(rows, threshold=0.95)
+    assert (flat >= 0).any()
+    assert np.array_equal(find_duplicate_groups(rows, threshold=0.95, settings=settings), flat)
     # lists too short for the clumps are asked for more
-    assert np.array_equal(find_duplicate_groups(rows, settings=settings, neighbours=2), flat)
+    few = find_duplicate_groups(rows, threshold=0.95, settings=settings, neighbours=2)
+    assert np.array_equal(few, flat)
 
 
 def test_rows_in_doubt_are_measured_in_double_precision():

@@ -34,7 +34,7 @@ def test_one_of_each_group_stays():
     assert np.array_equal(of[into], of[gone])
     assert stays[into].all()
     assert np.isnan(audit.evidence["duplicate_of"][stays]).all()
-    assert (audit.evidence["kept_similarity"][gone] > 0.95).all()
+    assert (audit.evidence["kept_similarity"][gone] > 0.99).all()
     assert np.array_equal(audit.evidence["group_size"], np.bincount(of)[of])
     assert (audit.quality[gone] <= 0.5).all()
     assert np.array_equal(audit.reason == "no_duplicate", np.bincount(of)[of] == 1)
@@ -69,7 +69,7 @@ def test_a_chain_by_hand():
     image = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     given = np.array([0, 1, 1, -1])
     corpus = EmbeddedCorpus(np.array(list("abcd")), given, ("x", "y"), image=Rows([image]))
-    audit = NearDuplicates().judge(corpus)
+    audit = NearDuplicates(threshold=0.95).judge(corpus)
     stays = int(audit.evidence["duplicate_of"][0])
     assert stays == min((1, 2), key=lambda row: stable_keys(corpus.ids)[row])
     assert audit.verdict[stays] == "keep"

@@ -14,13 +14,13 @@ def cleaning_steps(job: CleaningJob) -> tuple[Step, ...]:
 
     ingest -> records, [embed-text] -> layout (barrier), [class-texts] -> the method -> table.
 
-    A method with a function ``steps() -> tuple[Step, ...]`` brings its own, which come after
-    "layout" and "class-texts"; the last of them leaves `judge.AUDIT` per shard. Any other is one
-    step, "judge".
+    A method with a function ``steps() -> tuple[Step, ...] | None`` brings its own, which come after
+    "layout"; the last of them leaves `judge.AUDIT` per shard, and `judge.NEIGHBOURS` if it has
+    them. Any other is one step, "judge".
     """
     before = (*_reading_steps(job), *_text_steps(job))
-    own = getattr(job.method, "steps", None)
-    judging = (_judge_step(job),) if own is None else tuple(_completed(own(), before, job))
+    own = getattr(job.method, "steps", lambda: None)()
+    judging = tuple(_completed(own, before, job)) if own else (_judge_step(job),)
     last = judging[-1].name
     table = Step(
         "table", f"{PACKAGE}.table:table", after=("records", "layout", last),

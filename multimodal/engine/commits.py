@@ -40,8 +40,10 @@ def record_path(folder: Path, step: Step, unit: str) -> Path:
 
 def write_commit(folder: Path, step: Step, unit: str, commit: Commit) -> None:
     """Declare a unit done; its files are there already."""
+    path = record_path(folder, step, unit)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(
-        record_path(folder, step, unit),
+        path,
         {
             "step": step.name, "key": commit.key, "files": dict(commit.files),
             "seconds": round(commit.seconds, 3), "stats": dict(commit.stats),

@@ -110,9 +110,7 @@ def _next_tasks(
 
 def _as_error(event: Failed) -> Exception:
     where = f"step {event.task.step}" + ("" if event.task.whole else f", shard {event.task.unit}")
-    kind = event.reason.partition(":")[0]
-    expected = ("ValueError", "ImportError", "ModuleNotFoundError", "OSError")
-    if event.fatal or not event.trace or kind in expected:
+    if not event.defect:
         return ValueError(f"{where}: {event.reason}")
     return StepFailed(f"{where}: {event.reason}\n{event.trace}")
 

@@ -60,12 +60,14 @@ class Failed:
         task: The task.
         reason: One line for people.
         fatal: Whether the run cannot go on: a missing package, a full disk.
-        trace: Traceback, for defects.
+        defect: Whether it is no error that bad input explains.
+        trace: Traceback, for defects; "" where the process died.
     """
 
     task: Task
     reason: str
     fatal: bool = False
+    defect: bool = False
     trace: str = ""
 
 
@@ -120,5 +122,6 @@ def _failed(task: Task, error: Exception) -> Failed:
         task,
         reason,
         fatal=of_the_machine or isinstance(error, ImportError),
+        defect=not isinstance(error, ValueError | OSError | ImportError),
         trace=traceback.format_exc(),
     )

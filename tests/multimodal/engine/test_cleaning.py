@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -14,7 +15,13 @@ from multimodal.cleaning import Workforce, run_request
 from multimodal.cleaning_request import CleaningRequest
 from multimodal.engine.job import Hardware
 from multimodal.run_folder import open_run, table_hash
-from tests.multimodal.engine.toy_parts import CLASSES, ToyMeans, make_corpus, plant_damage
+from tests.multimodal.engine.toy_parts import (
+    CLASSES,
+    ToyMeans,
+    ToyStepped,
+    make_corpus,
+    plant_damage,
+)
 from tests.multimodal.engine.toy_steps import Here
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -68,6 +75,18 @@ def test_wrong_labels_are_found_and_the_tables_say_so(expected):
     assert expected.record["verdicts"] == audit.counts()
     assert expected.table_hash == table_hash([audit])
     assert expected.record["encoders"]["image"]["key"] == "toy-image"
+
+
+def test_a_method_may_bring_steps_of_its_own(corpus, expected, tmp_path):
+    asked = dataclasses.replace(request(corpus), method=ToyStepped())
+    run = run_request(asked, tmp_path / "out", InProcess())
+    assert run.table_hash == expected.table_hash
+    assert list(run.record["steps"])[-3:] == ["toy-count", "toy-verdicts", "table"]
+    assert run.neighbours("00001").tolist() == [[number - 1] for number in range(9, 18)]
+    # another method leaves none: those of this one go
+    run = run_request(request(corpus), tmp_path / "out", InProcess(), force=True)
+    assert run.neighbours("00001") is None
+    assert not (tmp_path / "out/work/toy-verdicts").exists()
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])

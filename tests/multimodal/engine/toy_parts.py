@@ -14,6 +14,10 @@ from labelnoise.registry import Entry
 from multimodal.encoders import ENCODERS
 from multimodal.encoders.base import Family
 from multimodal.encoders.unit_rows import unit_rows
+from multimodal.engine.embedded_files import open_embedded
+from multimodal.engine.judge import AUDIT, NEIGHBOURS
+from multimodal.engine.layout import read_layout
+from multimodal.engine.steps import Step
 from tests.multimodal.corpus.making import encoded, member, png_bomb, write_tar
 
 # worker processes import this module with the method, and so know the family too
@@ -78,6 +82,35 @@ class ToyMeans:
             {"nearer_mean": "Another mean is nearer.", "near_mean": "None is nearer."},
             {"lead": self.lead}, seed,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ToyStepped(ToyMeans):
+    """The same in two steps, the second over shards."""
+
+    name: ClassVar[str] = "toy_stepped"
+
+    def steps(self):
+        here = "tests.multimodal.engine.toy_parts"
+        return (
+            Step("toy-count", f"{here}:count", "once", ("class-texts",)),
+            Step("toy-verdicts", f"{here}:verdicts", after=("toy-count",)),
+        )
+
+
+def count(context, unit):
+    return {"rows": len(open_embedded(context))}
+
+
+def verdicts(context, unit):
+    layout, corpus = read_layout(context), open_embedded(context)
+    assert context.stats("toy-count")["rows"] == len(corpus) == layout.starts[-1]
+    start, stop = layout.starts[layout.number[unit] :][:2]
+    with context.output(AUDIT) as path:
+        context.job.method.judge(corpus).select(np.arange(start, stop)).write(path)
+    with context.output(NEIGHBOURS) as path, path.open("wb") as file:
+        np.save(file, np.arange(start, stop)[:, None] - 1)
+    return {"rows": int(stop - start)}
 
 
 def picture(colour, number):

@@ -19,10 +19,11 @@ import tests.multimodal.engine.toy_parts, tests.multimodal.engine.toy_steps
 @pytest.fixture(scope="session", autouse=True)
 def compiled_sources(pytestconfig):
     """Worker processes find compiled sources, also where Python is told to write none."""
-    if not sys.dont_write_bytecode:
+    name = "PYTHONPYCACHEPREFIX"
+    if not sys.dont_write_bytecode or name in os.environ:
         yield
         return
-    name, folder = "PYTHONPYCACHEPREFIX", str(pytestconfig.cache.mkdir("worker-sources"))
+    folder = str(pytestconfig.cache.mkdir("worker-sources"))
     environment = {key: value for key, value in os.environ.items() if "BYTECODE" not in key}
     environment[name] = folder
     subprocess.run([sys.executable, "-c", WARM], cwd=PROJECT, env=environment, check=True)

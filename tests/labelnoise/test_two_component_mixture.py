@@ -56,6 +56,18 @@ def test_groups_in_one_call_are_what_each_is_alone_and_in_any_order():
         assert np.array_equal(found.high(part, np.full(len(part), group)), alone.high(part))
 
 
+def test_a_group_that_is_done_stays_as_it_is_while_others_go_on():
+    rng = np.random.default_rng(6)
+    fast, slow = humps(rng, 60), rng.normal(size=200) ** 3
+    fit = MixtureFit(max_iter=50, tol=1e-4)
+    found = fit_two_components(np.concatenate([fast, slow]), np.repeat([0, 1], [60, 200]), fit=fit)
+    for group, part in enumerate((fast, slow)):
+        alone = fit_two_components(part, fit=fit)
+        assert np.array_equal(found.mean[group], alone.mean[0])
+    short = fit_two_components(slow, fit=MixtureFit(max_iter=3, tol=1e-4))
+    assert not np.array_equal(found.mean[1], short.mean[0])
+
+
 def test_the_start_is_the_best_split_of_two_means():
     rng = np.random.default_rng(2)
     for _ in range(20):

@@ -101,9 +101,24 @@ def test_rows_in_doubt_are_measured_in_double_precision():
     exact = rows.astype(float) @ rows.T.astype(float)
     pairs = np.array([[0, 1], [2, 0]])
     assert cosines(Rows([rows]), pairs) == pytest.approx(exact[[0, 2], [1, 0]], abs=1e-15)
-    for step, together in ((-1e-9, True), (1e-9, False)):
-        found = find_duplicate_groups(Rows([rows[:2]]), threshold=exact[0, 1] + step)
-        assert (found >= 0).all() == together
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        two = clumps(rng, 2, 50, 1)
+        exact = float(two[0].astype(float) @ two[1].astype(float))
+        for step, together in ((-1e-9, True), (1e-9, False)):
+            found = find_duplicate_groups(Rows([two]), threshold=exact + step)
+            assert (found >= 0).all() == together
+
+
+@needs_faiss
+def test_lists_full_of_duplicates_are_asked_for_more():
+    # the two nearest of each are of its own three, but both threes lie within the threshold
+    rows = Rows([on_circle([0, 0.1, 0.2, 5, 5.1, 5.2, 90])])
+    settings = NeighbourSettings(lists=1, probes=1)
+    found = find_duplicate_groups(
+        rows, threshold=0.995, method="ivf", neighbours=2, settings=settings
+    )
+    assert found.tolist() == [0] * 6 + [-1]
 
 
 def test_edges_and_errors():

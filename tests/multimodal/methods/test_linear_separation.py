@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from labelnoise.two_component_mixture import MixtureFit
+from multimodal.alternation import (
+    noisy_by_loss,
+    outside_by_separator,
+    pseudo_labels,
+    pseudo_weights,
+    refit_targets,
+)
 from multimodal.embedded import EmbeddedCorpus
 from multimodal.methods import CLEANING_METHODS
 from multimodal.methods.linear_separation import LinearSeparation
+from multimodal.probe import out_of_fold_probe, stratified_folds
 from multimodal.rows import Rows
 from tests.multimodal.methods.planted import planted, renumbered, unit
 
@@ -57,6 +66,24 @@ def test_outsiders_that_only_the_early_layer_shows_are_found():
     assert audit.settings["separated"] == "early"
     assert (audit.evidence["noisy_by_linear"][outside] == 1).mean() > 0.9
     assert set(audit.verdict[outside & hidden]) >= {"abstain"}
+
+
+@pytest.mark.parametrize("order", [("linear", "loss"), ("loss", "linear")])
+def test_the_second_probe_learns_what_the_first_decision_left(order):
+    """The oracle: two rounds written out."""
+    corpus, *_ = hidden_outsiders()
+    given, everyone, fit = corpus.given, np.ones(len(corpus), bool), MixtureFit()
+    folds = stratified_folds(given, 5, ids=corpus.ids, seed=0)
+    first = pseudo_labels(out_of_fold_probe(corpus.image, given, 3, folds=folds), given)
+    noisy = noisy_by_loss(first.loss, fit) > 0.95
+    if order[0] == "linear":
+        early = corpus.early
+        noisy = outside_by_separator(early, noisy, everyone, c=0.01, folds=folds) > 0.5
+    soft = refit_targets(given, noisy, first, pseudo_weights(first.pseudo_loss, noisy, fit))
+    second = out_of_fold_probe(corpus.image, given, 3, folds=folds, soft=soft)
+    audit = LinearSeparation(order=order, rounds=2).judge(corpus)
+    assert audit.evidence["loss"] == pytest.approx(pseudo_labels(second, given).loss, abs=1e-4)
+    assert np.array_equal(audit.evidence[f"noisy_by_{order[0]}"], noisy)
 
 
 def test_detectors_take_turns_in_their_order_and_both_members_are_reported():

@@ -11,6 +11,7 @@ from multimodal.neighbour_text.settings import check_choice, check_range
 from multimodal.stable_order import shuffled_keys
 
 SELECTORS = ("text", "random", "all")
+RANKINGS = ("contrast", "matching")
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,13 @@ class CoreSettings:
 
     Args:
         top_k: Samples per class, at least 1. The paper's 50 by default.
+        most_share: At most this share of a class's labelled samples, but one, in (0, 1]. Half: to
+            pick all of a small class is no choice, and none of them could be judged. [1]
         selector: "text": the best matches. "random": any labelled ones (an ablation). "all":
             every labelled one, `top_k` is not used.
+        ranked_by: What "text" ranks by. "contrast": how much nearer the own class's text is than
+            the best other class's (`multimodal.matching.contrast_distance`); ours. "matching": the
+            distance to the own class's text alone, re-ranked or not, as in the paper.
         min_text_score: Least cosine with the own class; None (as in the paper): no such bound.
         deduplicate: Whether samples of one group (exact duplicates) have one vote together, the
             best-matching one; the paper lets each vote.
@@ -33,7 +39,9 @@ class CoreSettings:
     """
 
     top_k: int = 50
+    most_share: float = 0.5
     selector: str = "text"
+    ranked_by: str = "contrast"
     min_text_score: float | None = None
     deduplicate: bool = True
     min_count: int = 10
@@ -41,7 +49,9 @@ class CoreSettings:
 
     def __post_init__(self) -> None:
         check_range("top_k", self.top_k, 1)
+        check_range("most_share", self.most_share, 0, 1)
         check_choice("selector", self.selector, SELECTORS)
+        check_choice("ranked_by", self.ranked_by, RANKINGS)
         check_range("min_count", self.min_count, 0)
         if self.min_text_score is not None:
             check_range("min_text_score", self.min_text_score, -1, 1)
@@ -49,7 +59,9 @@ class CoreSettings:
     @classmethod
     def paper(cls, *, multi_label: bool = False) -> "CoreSettings":
         """What was released with the paper: WebVision and Google500, or NUS-WIDE."""
-        return cls(deduplicate=False, protect_farthest=multi_label)
+        return cls(
+            ranked_by="matching", most_share=1.0, deduplicate=False, protect_farthest=multi_label
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +154,9 @@ def select_core(
     rank = np.arange(len(entries)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     picked = np.ones(len(entries), np.bool_)
     if settings.selector != "all":
-        picked = rank < settings.top_k
+        labelled = np.bincount(given[given >= 0], minlength=n_classes)[classes]
+        largest = np.maximum(np.floor(settings.most_share * labelled), 1)
+        picked = rank < np.minimum(settings.top_k, largest)
     farthest = np.zeros(len(entries), np.bool_)
     if settings.protect_farthest:
         farthest = (rank >= sizes[classes] - settings.top_k) & ~picked

@@ -178,6 +178,22 @@ def text_scores(
     return TextScores(own_cosine, other, other_cosine)
 
 
+def contrast_distance(scores: TextScores, labels: Labels) -> NDArray[np.float32]:
+    """``(2 - (own cosine - best other cosine)) / 4`` ``[M]`` in 0 .. 1, one per label entry.
+
+    A class whose text lies near another's ("shirts", "t-shirts") draws the other's texts: their
+    own cosine is high. What sets them apart is which of the two is nearer. NaN where there is no
+    own cosine; where there is no other class it counts as 0.
+
+    Args:
+        scores: Of `text_scores`, with `others`.
+        labels: The same labels.
+    """
+    samples, _ = label_entries(labels)
+    other = np.nan_to_num(scores.other_cosine[samples], nan=0.0)
+    return ((2 - (scores.own_cosine - other)) / 4).astype(np.float32)
+
+
 def match_class(
     query: NDArray[np.float32],
     gallery: NDArray[np.float32],

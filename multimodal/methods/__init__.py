@@ -10,6 +10,16 @@ CLEANING_METHODS = Registry(
             "cross-modal prototypes: texts pick clean images, their prototypes judge the rest",
             "CAPro, NeurIPS 2023",
         ),
+        "capro_paper": Entry(
+            "multimodal.methods.capro:capro_paper",
+            "CAPro as its code was released, over frozen embeddings",
+            "CAPro, NeurIPS 2023",
+        ),
+        "capro_multi_label": Entry(
+            "multimodal.methods.capro_multi_label:CaproMultiLabel",
+            "CAPro for pairs with several labels, each judged by itself",
+            "CAPro, NeurIPS 2023",
+        ),
         "channel_network": Entry(
             "multimodal.methods.channel_network:ChannelNetwork",
             "small networks behind an estimated noise channel, corrected softly, out of fold",

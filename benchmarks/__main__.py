@@ -19,6 +19,7 @@ CASES = {
     "label_propagation": ["benchmarks.speed.label_propagation"],
     "confident_learning": ["benchmarks.speed.confident_learning"],
     "kernels": ["benchmarks.speed.kernels"],
+    "image_text_cleaning": ["benchmarks.papers.image_text_cleaning"],
     "image_text_kernels": ["benchmarks.speed.image_text_kernels"],
     "local_clustering": ["benchmarks.papers.local_clustering"],
     "local_clustering_speed": ["benchmarks.speed.local_clustering"],

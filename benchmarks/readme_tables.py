@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks import local_cluster_tables
 from benchmarks.audit_excerpt import EVIDENCE
+from benchmarks.papers import image_text_tables
 from benchmarks.papers.erase_tables import markdown
 from benchmarks.speed.paired import RESULTS
 
@@ -135,6 +136,12 @@ TABLES: Mapping[str, Callable[[Path], list[str]]] = {
     "local-speed": local_cluster_tables.speed,
     "locality": local_cluster_tables.locality,
     "local-batch": local_cluster_tables.batch,
+    "image-text-fashion": image_text_tables.fashion,
+    "image-text-cifar": image_text_tables.cifar,
+    "image-text-crawl": image_text_tables.crawl,
+    "image-text-flickr": image_text_tables.flickr,
+    "image-text-notes": image_text_tables.notes,
+    "image-text-bars": image_text_tables.wanted_and_found,
 }
 
 

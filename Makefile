@@ -8,7 +8,13 @@ export OMP_NUM_THREADS ?= 2
 # threads that spin while they wait cost tenfold on cores shared with other work
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help install demo test lint format bench bench-gpu docs clean
+# real data sets; see the README
+NOISE_DATA ?= ../shared/data
+SHOP := $(NOISE_DATA)/fashion2k
+CLEAN_SHOP := $(BIN)/multimodal clean $(SHOP) --format folder --classes benchmarks/classes/fashion.csv \
+	--column id=id --column title=productDisplayName --column label=
+
+.PHONY: help install demo demo-images demo-images-clip test lint format bench bench-gpu docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -25,6 +31,18 @@ install: $(READY) ## make .venv with the pinned dependencies
 demo: $(READY) ## clean the labels of Cora with ERASE; table and page in demo/
 	$(BIN)/graphnoise denoise cora --method erase --noise uniform:0.3 --seed 0 --out demo
 	$(BIN)/graphnoise report demo
+
+demo-images: $(READY) ## clean 2,000 web-shop photos from raw images and titles; page in demo-images/
+	$(CLEAN_SHOP) --image-encoder cnn:$(NOISE_DATA)/mobilenetv2/mobilenetv2_float32_from_ptq.npz \
+		--text-encoder minilm --out demo-images
+	$(BIN)/python -m benchmarks.fashion_truth $(SHOP) demo-images/truth.csv
+	$(BIN)/multimodal report demo-images --truth demo-images/truth.csv
+
+demo-images-clip: $(READY) ## the same with the CLIP embeddings that come with the photos
+	$(CLEAN_SHOP) --image-encoder file:$(SHOP)/embeddings.npy@$(SHOP)/image_files.json \
+		--text-encoder minilm --out demo-images-clip
+	$(BIN)/python -m benchmarks.fashion_truth $(SHOP) demo-images-clip/truth.csv
+	$(BIN)/multimodal report demo-images-clip --truth demo-images-clip/truth.csv
 
 test: $(READY) ## the tests
 	$(BIN)/python -m pytest
@@ -48,4 +66,4 @@ docs: $(READY) ## HTML in docs/_build/html
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 
 clean: ## everything the targets made
-	rm -rf .venv demo docs/_build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv demo demo-images demo-images-clip docs/_build dist .pytest_cache .mypy_cache .ruff_cache

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 _MODULES: dict[str, str] = {
     "CLEANING_METHODS": "multimodal.methods",
-    "ENCODERS": "multimodal.encoders",
     "ClassList": "multimodal.classes",
     "CleanedRun": "multimodal.run_folder",
     "CleaningRequest": "multimodal.cleaning_request",
+    "ENCODERS": "multimodal.encoders",
     "EmbeddedCorpus": "multimodal.embedded",
     "Record": "multimodal.records",
     "Rows": "multimodal.rows",

@@ -14,8 +14,9 @@ from multimodal.engine.tasks import Event, Failed, Finished, Progress, Task
 from multimodal.engine.worker import environment, thread_environment, work
 
 SECONDS_TO_STOP = 5.0
-# an idle process below this may wait beside a step over the whole corpus; one with a model may not
-KEPT_MEMORY = 400 * 2**20
+# an idle process below this may wait beside a step over the whole corpus, which saves loading its
+# libraries again; one that holds a large model or many rows may not
+KEPT_MEMORY = 2**30
 
 
 @dataclass(eq=False)

@@ -2,17 +2,24 @@
 
 import re
 import shlex
+import shutil
 import tomllib
+from dataclasses import fields
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer
 
 import graphnoise
 import labelnoise
+import multimodal
+import multimodal.cli
 from graphnoise.cli import app
 from graphnoise.graph import LabelledGraph, graph_from_arrays
 from graphnoise.local_clusters import CLUSTER_METHODS, ROUNDINGS
@@ -22,6 +29,19 @@ from labelnoise.confident_learning import FILTERS
 from labelnoise.decide import REASONS
 from labelnoise.losses import LOSSES
 from labelnoise.noise import KINDS
+from multimodal.classes import ClassList
+from multimodal.corpus import FORMATS
+from multimodal.corpus.columns import CANDIDATES
+from multimodal.encoders import ENCODERS
+from multimodal.engine.cleaning_steps import cleaning_steps
+from multimodal.engine.job import CleaningJob
+from multimodal.engine.tasks import run_task
+from multimodal.export import EXPORTERS
+from multimodal.methods import CLEANING_METHODS
+from multimodal.methods.capro import Capro
+from multimodal.methods.neighbour_vote import NeighbourVote
+from multimodal.multi_label import REASONS as MULTI_LABEL_REASONS
+from multimodal.records import PROBLEMS
 
 PROJECT = Path(__file__).resolve().parents[1]
 DOCS = [path for path in sorted((PROJECT / "docs").rglob("*.md")) if "_build" not in path.parts]
@@ -29,6 +49,9 @@ PAGES = [*(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELO
 KERNELS = [path.parent.name for path in PROJECT.glob("labelnoise/kernels/[a-z]*/__init__.py")]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.S | re.M)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+METHOD_PAGE = "docs/image_text/methods.md"
+# command -> its application
+COMMANDS = {"graphnoise": app, "multimodal": multimodal.cli.app}
 
 
 def page_name(path: Path) -> str:
@@ -52,12 +75,62 @@ def tiny_graph() -> LabelledGraph:
     return graph_from_arrays(edges.T, words, truth, masks=masks, class_names=names, truth=truth)
 
 
+class InProcess:
+    """Does the tasks of a run here: a page's example is not worth the start of processes."""
+
+    def __init__(self, setup, **options):
+        self.setup, self.queue = setup, []
+
+    def submit(self, task):
+        self.queue.append(task)
+
+    def wait(self, seconds):
+        return [run_task(self.setup, self.queue.pop(0))] if self.queue else []
+
+    def close(self):
+        self.queue.clear()
+
+
+@pytest.fixture(scope="session")
+def cleaned_pairs(tmp_path_factory):
+    """A folder with pairs, classes and the run that the pages about images begin with."""
+    folder = tmp_path_factory.mktemp("pairs")
+    rng = np.random.default_rng(0)
+    names = ("boots", "sandals", "watches")
+    truth = np.arange(90) % 3
+    given = np.where(rng.random(90) < 0.1, (truth + 1) % 3, truth)
+    rows = np.eye(3, 16, dtype=np.float32)[truth]
+    rows += 0.2 * rng.standard_normal((90, 16), dtype=np.float32)
+    columns = {
+        "id": [f"pair-{number}" for number in range(90)],
+        "caption": [f"a pair of {names[c]} no {i}" for i, c in enumerate(truth)],
+        "label": [names[c] for c in given],
+        "clip": rows.tolist(),
+    }
+    pq.write_table(pa.table(columns), folder / "pairs.parquet")
+    (folder / "classes.csv").write_text("name\n" + "\n".join(names))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("multimodal.cleaning.LocalPool", InProcess)
+        # by the same call as on the pages, which then find it done
+        multimodal.clean("pairs.parquet", "classes.csv", out="cleaned", image_encoder="column:clip")
+    return folder
+
+
+def talks_of_pairs(page: Path) -> bool:
+    """Whether the examples of a page read the pairs or the run."""
+    return re.search(r'"(pairs\.parquet|cleaned)"', "".join(blocks(page, "python"))) is not None
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=page_name)
-def test_python_examples_run(page, monkeypatch, tmp_path):
+def test_python_examples_run(page, monkeypatch, tmp_path, request):
+    if talks_of_pairs(page):
+        shutil.copytree(request.getfixturevalue("cleaned_pairs"), tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("multimodal.cleaning.LocalPool", InProcess)
     monkeypatch.setattr("graphnoise.datasets.load_graph", lambda name, **options: tiny_graph())
     monkeypatch.setitem(PRESETS, "cora", {"epochs": 2})
-    namespace: dict[str, object] = {}
+    namespace: dict[str, object] = {"__name__": "__main__"}
     for number, body in enumerate(blocks(page, "python"), start=1):
         exec(compile(body, f"{page_name(page)}, example {number}", "exec"), namespace)
 
@@ -65,12 +138,12 @@ def test_python_examples_run(page, monkeypatch, tmp_path):
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")], ids=page_name)
 def test_commands_exist(page):
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.M))
-    group: Any = typer.main.get_command(app)
     for line in "".join(blocks(page, "sh")).splitlines():
         program, *arguments = shlex.split(line, comments=True) or [""]
         if program == "make":
             assert set(arguments) <= targets, line
-        elif program == "graphnoise":
+        elif program in COMMANDS:
+            group: Any = typer.main.get_command(COMMANDS[program])
             command = group.get_command(group.make_context(program, list(arguments)), arguments[0])
             assert command is not None, line
             # refuses options and missing arguments that the command does not know
@@ -100,8 +173,16 @@ def test_links_lead_to_files(page):
         ("docs/kernels.md", KERNELS),
         ("docs/local_clusters.md", CLUSTER_METHODS),
         ("docs/local_clusters.md", ROUNDINGS),
+        ("docs/image_text/input.md", FORMATS),
+        ("docs/image_text/input.md", CANDIDATES),
+        ("docs/image_text/encoders.md", ENCODERS),
+        ("docs/image_text/reports_and_exports.md", EXPORTERS),
+        ("docs/image_text/capro.md", [field.name for field in fields(Capro)]),
     ],
-    ids=["methods", "losses", "reasons", "presets", "kernels", "cluster methods", "roundings"],
+    ids=[
+        *("methods", "losses", "reasons", "presets", "kernels", "cluster methods", "roundings"),
+        *("formats", "columns", "encoders", "exporters", "settings of CAPro"),
+    ],
 )
 def test_page_names_every_part(page, names):
     text = (PROJECT / page).read_text()
@@ -118,6 +199,61 @@ def test_table_of_cluster_methods_names_no_other():
     text = (PROJECT / "docs/local_clusters.md").read_text()
     table = text.partition("## Methods")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == set(CLUSTER_METHODS)
+
+
+def table_rows(text: str) -> dict[str, list[str]]:
+    """First cell, a name in backticks -> the other cells, of all tables in a text."""
+    rows = re.findall(r"^\| `([^`]+)` \|(.*)\|$", text, re.M)
+    return {name: [cell.strip() for cell in rest.split(" | ")] for name, rest in rows}
+
+
+def section(page: str, title: str) -> str:
+    """What stands below a heading of second level."""
+    text = (PROJECT / page).read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    assert text, f"no section {title} in {page}"
+    return text
+
+
+def test_table_of_cleaning_methods_says_source_and_needs():
+    rows = table_rows((PROJECT / METHOD_PAGE).read_text().partition("\n## ")[0])
+    assert list(rows) == list(CLEANING_METHODS)
+    for name, (*_, needs, source) in rows.items():
+        assert source == CLEANING_METHODS[name].source
+        wanted = CLEANING_METHODS.load(name)().needs
+        assert needs == ", ".join(f"`{need}`" for need in wanted), name
+
+
+@pytest.mark.parametrize("method", CLEANING_METHODS)
+def test_section_of_a_cleaning_method_has_its_reasons(method):
+    module = import_module(CLEANING_METHODS[method].target.partition(":")[0])
+    told = {
+        code: cells[0] for code, cells in table_rows(section(METHOD_PAGE, f"`{method}`")).items()
+    }
+    assert told == module.REASONS
+
+
+def test_reasons_of_several_labels_are_told():
+    rows = table_rows(section("docs/image_text/capro.md", "Several labels"))
+    assert {code: cells[0] for code, cells in rows.items()} == MULTI_LABEL_REASONS
+
+
+def test_problems_of_records_are_told():
+    rows = table_rows(section("docs/image_text/input.md", "What is refused"))
+    assert {code: cells[0] for code, cells in rows.items()} == PROBLEMS
+    assert list(rows) == list(PROBLEMS)
+
+
+def test_steps_of_a_run_are_told():
+    encoders = {"image": "column:clip", "text": "minilm"}
+    job = CleaningJob(ClassList(("a", "b")), NeighbourVote(), encoders)
+    rows = table_rows(section("docs/image_text/engine.md", "Steps"))
+    assert list(rows) == [step.name for step in cleaning_steps(job)]
+
+
+def test_every_command_of_cleaning_is_told():
+    group: Any = typer.main.get_command(multimodal.cli.app)
+    rows = table_rows(section("docs/image_text/index.md", "From shards to a page"))
+    assert sorted(rows) == sorted(f"multimodal {name}" for name in group.commands)
 
 
 def test_noise_page_names_every_kind():
@@ -138,7 +274,7 @@ def test_filter_of_the_example_exists():
     assert set(re.findall(r'filter_by="(\w+)"', text)) <= set(FILTERS)
 
 
-@pytest.mark.parametrize("package", [labelnoise, graphnoise])
+@pytest.mark.parametrize("package", [labelnoise, graphnoise, multimodal])
 def test_public_names_resolve_and_are_listed_everywhere(package):
     name, table = package.__name__, package._MODULES
     listed = [public for public in package.__all__ if public != "__version__"]

@@ -200,6 +200,10 @@ def _rows(cells: Sequence[Cell], sources: Sources, workers: int) -> Iterator[dic
     if workers == 1:
         yield from map(call, cells)
         return
+    for data_set in (DATA_SETS[name] for name in dict.fromkeys(cell.data for cell in cells)):
+        if data_set.encodes:
+            # into the cache, or every worker would encode for itself
+            data_set.load(sources, data_set.seeds[0])
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for future in as_completed([pool.submit(call, cell) for cell in cells]):
             yield future.result()

@@ -79,12 +79,14 @@ class DataSet:
         seeds: Runs.
         drawn: Whether the seed draws the corpus; otherwise it is the same for all.
         large: Whether slow methods run once only.
+        encodes: Whether texts or images are encoded when it is first made, which takes a while.
     """
 
     load: Callable[[Sources, int], Task]
     seeds: tuple[int, ...] = (0, 1, 2)
     drawn: bool = False
     large: bool = False
+    encodes: bool = False
 
 
 def find_sources(cache: Path | None = None) -> Sources:
@@ -235,11 +237,11 @@ def flickr_clip(sources: Sources, seed: int) -> Task:
 
 
 DATA_SETS = {
-    "fashion2k_clip": DataSet(partial(fashion, images="clip")),
-    "fashion2k_mobilenet": DataSet(partial(fashion, images="mobilenet")),
+    "fashion2k_clip": DataSet(partial(fashion, images="clip"), encodes=True),
+    "fashion2k_mobilenet": DataSet(partial(fashion, images="mobilenet"), encodes=True),
     "simulated_crawl": DataSet(crawl, seeds=(1, 2), drawn=True),
     "flickr8k_clip": DataSet(flickr_clip, drawn=True),
-    "flickr8k_judged": DataSet(flickr_judged, seeds=(0,), large=True),
+    "flickr8k_judged": DataSet(flickr_judged, seeds=(0,), large=True, encodes=True),
     "cifar10n_worst": DataSet(partial(cifar, labels="worse_label"), large=True),
     "cifar10n_random1": DataSet(partial(cifar, labels="random_label1"), large=True),
     "cifar10n_aggre": DataSet(partial(cifar, labels="aggre_label"), large=True),

@@ -33,7 +33,7 @@ from multimodal.classes import read_classes
 from multimodal.methods import CLEANING_METHODS
 from tests.multimodal.methods.planted import planted
 
-TRUTH = np.array([0, 0, 1, 1, 2, -1, 2, 0, 1])
+TRUTH = np.array([0, 0, 1, 1, 2, -1, 2, 0, 1, 1, 0, 1])
 
 
 def audit_of(given, verdict, label, quality):
@@ -45,32 +45,35 @@ def audit_of(given, verdict, label, quality):
 
 
 def by_hand():
-    """Seven labelled rows, three of them wrong (one a stranger), and two without a label."""
+    """Ten labelled rows, half of them wrong (one a stranger), and two without a label."""
     return audit_of(
-        [0, 0, 1, 0, 0, 1, 2, -1, -1],
-        ["keep", "reject", "relabel", "relabel", "keep", "reject", "abstain", "relabel", "relabel"],
-        [0, -1, 2, 1, 0, -1, -1, 0, 2],
-        [0.9, 0.3, 0.2, 0.1, 0.8, 0.25, 0.5, 0.5, 0.5],
-    )
+        [0, 0, 1, 0, 0, 1, 2, 2, 1, 0, -1, -1],
+        [
+            "keep", "reject", "relabel", "relabel", "keep", "reject", "abstain", "reject", "keep",
+            "relabel", "relabel", "relabel",
+        ],
+        [0, -1, 2, 1, 0, -1, -1, -1, 1, 1, 0, 2],
+        [0.9, 0.3, 0.2, 0.1, 0.8, 0.25, 0.5, 0.05, 0.95, 0.15, 0.5, 0.5],
+    )  # fmt: skip
 
 
 def test_label_scores_by_hand():
     found = label_scores(by_hand(), TRUTH)
-    # wrong: rows 3, 4 and 5; rows without a label do not count
-    assert found["before"] == pytest.approx(4 / 7)
-    # right are 0, 1 (rejected, as it was), 3 (relabelled) and 6 (unsure, as it was); 2 is spoilt
-    assert found["after_all"] == pytest.approx(4 / 7)
-    # rows with a label: 0, 2, 3, 4; right: 0 and 3
-    assert found["kept"] == pytest.approx(4 / 7)
-    assert found["after_kept"] == pytest.approx(2 / 4)
-    assert (found["relabels"], found["relabel_precision"]) == (2, 1 / 2)
-    assert (found["rejects"], found["reject_precision"]) == (2, 1 / 2)
-    assert found["reject_recall"] == pytest.approx(1 / 3)
-    assert found["flagged_wrong"] == pytest.approx(2 / 3)
-    assert found["flagged_right"] == pytest.approx(2 / 4)
+    # wrong: rows 3, 4, 5, 7 and 9; rows without a label do not count
+    assert found["before"] == pytest.approx(5 / 10)
+    # right: 0, 8, 1 (rejected, as it was), 6 (unsure, as it was), 3 and 9 (relabelled); 2 is spoilt
+    assert found["after_all"] == pytest.approx(6 / 10)
+    # rows with a label: 0, 2, 3, 4, 8, 9; wrong: 2 and 4
+    assert found["kept"] == pytest.approx(6 / 10)
+    assert found["after_kept"] == pytest.approx(4 / 6)
+    assert (found["relabels"], found["relabel_precision"]) == (3, pytest.approx(2 / 3))
+    assert (found["rejects"], found["reject_precision"]) == (3, pytest.approx(2 / 3))
+    assert found["reject_recall"] == pytest.approx(2 / 5)
+    assert found["flagged_wrong"] == pytest.approx(4 / 5)
+    assert found["flagged_right"] == pytest.approx(2 / 5)
     assert (found["proposals"], found["proposal_precision"]) == (2, 1 / 2)
-    # pairs (wrong, right) in order: .1 below all four; .8 below .9; .25 below .3, .5 and .9
-    assert found["auroc"] == pytest.approx((4 + 1 + 3) / 12)
+    # pairs (wrong, right) in order: all but .8 above .3, .2, .5 and .25 above .2
+    assert found["auroc"] == pytest.approx(21 / 25)
 
 
 def test_a_stranger_is_wrong_whatever_its_label_becomes():
@@ -100,7 +103,7 @@ def test_detection_counts_pairs_in_order_with_ties_as_half(n, random):
 
 
 def test_renumbering_changes_no_score():
-    audit, order = by_hand(), np.random.default_rng(0).permutation(9)
+    audit, order = by_hand(), np.random.default_rng(0).permutation(12)
     assert label_scores(audit.select(order), TRUTH[order]) == pytest.approx(
         label_scores(audit, TRUTH)
     )

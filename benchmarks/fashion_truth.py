@@ -1,6 +1,6 @@
 """The shop's own article types of fashion2k, as a table that `multimodal report --truth` reads.
 
-    python -m benchmarks.fashion_truth FOLDER FILE
+python -m benchmarks.fashion_truth FOLDER FILE
 """
 
 import csv

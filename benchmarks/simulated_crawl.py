@@ -7,6 +7,7 @@ gets the label of the query that found it, and a caption of the kind people writ
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.image_features import read_features
 from multimodal.embedded import EmbeddedCorpus
 from multimodal.encoders import make_text_encoder
+from multimodal.encoders.base import TextEncoder
 from multimodal.rows import Rows
 
 QUERIES = ("airplane", "automobile", "bird", "cat", "dog", "horse", "ship")
@@ -78,7 +80,7 @@ def simulated_crawl(data: Path, *, seed: int, size: int = 6000) -> SimulatedCraw
     given = np.where(
         (truth < 0) | (draw.random(size) < 0.25), draw.integers(len(QUERIES), size=size), truth
     )
-    encoder = make_text_encoder("minilm")
+    encoder = cast("TextEncoder", make_text_encoder("minilm"))
     captions = [
         _caption(draw, name, QUERIES[label]) for name, label in zip(names, given, strict=True)
     ]

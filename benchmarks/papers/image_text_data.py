@@ -60,14 +60,15 @@ class Task:
         truth: True class ``[N]``, -1 for a stranger; None for pairs without labels.
         match: For pairs: 1 matches, 0 does not, NaN nobody judged ``[N]``.
         own: For pairs: whether the text was written for the image ``[N]``.
-        held_out: Rows ``[M, D]`` and true classes ``[M]`` that a probe is scored on.
+        held_out: Rows of the corpus ``[M]`` that a probe neither learns from nor, by their noisy
+            labels, sees: it is scored on them by the truth. None: no probe.
     """
 
     corpus: EmbeddedCorpus
     truth: NDArray[np.int64] | None = None
     match: NDArray[np.float64] | None = None
     own: NDArray[np.bool_] | None = None
-    held_out: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
+    held_out: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -161,23 +162,22 @@ def fashion(sources: Sources, seed: int, *, images: str) -> Task:
 
 
 def cifar(sources: Sources, seed: int, *, labels: str) -> Task:
-    """CIFAR-10N: four fifths of the rows to clean, a fifth to score a probe on."""
+    """CIFAR-10N: all rows to clean; a probe learns from four fifths and is scored on a fifth."""
     folder = sources.data / "cifar10n"
     features = read_features(folder / "mobilenetv2_int8_first25000.npy", sources.data)
     with np.load(folder / "cifar10n_labels.npz", allow_pickle=False) as arrays:
         given, truth = (arrays[name][:CIFAR_ROWS] for name in (labels, "clean_label"))
-    train, held = split_rows(CIFAR_ROWS)
     corpus = EmbeddedCorpus(
-        ids=np.array([f"cifar-{row}" for row in train]),
-        given=given[train],
+        ids=np.array([f"cifar-{row}" for row in range(CIFAR_ROWS)]),
+        given=given.astype(np.int64),
         class_names=ORDER,
-        image=Rows([features[train]]),
+        image=Rows([features]),
     )
-    return Task(corpus, truth[train], held_out=(features[held], truth[held]))
+    return Task(corpus, truth.astype(np.int64), held_out=split_rows(CIFAR_ROWS)[1])
 
 
 def split_rows(n_rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to clean and rows held out, each ascending; the same for every label set and method."""
+    """Rows to learn from and rows held out, ascending; the same for every label set and method."""
     order = np.random.default_rng(SPLIT_SEED).permutation(n_rows)
     cut = round(HELD_OUT_SHARE * n_rows)
     return np.sort(order[cut:]), np.sort(order[:cut])

@@ -122,7 +122,8 @@ class CleaningRequest:
     @property
     def encoders(self) -> dict[Role, str]:
         """Role -> spec, of the roles that are computed."""
-        needs, text = self.judge.needs, self.text_encoder
+        needs = (*self.judge.needs, *getattr(self.judge, "wants", ()))
+        text = self.text_encoder
         if text is None and {"text", "class_texts"} & set(needs):
             image = self.image_encoder or ""
             shared = "aligned" in needs and image.partition(":")[0] in WITH_TWO_TOWERS

@@ -65,6 +65,11 @@ CLEANING_METHODS = Registry(
             "losses and a linear separator of early-layer features find noise in turns",
             "LSA, ECCV 2024, with PLS, WACV 2023",
         ),
+        "ensemble": Entry(
+            "multimodal.methods.ensemble:Ensemble",
+            "several methods judge; their agreement says how far each can be trusted",
+            "ours, after Dawid & Skene, Applied Statistics 1979",
+        ),
         "near_duplicates": Entry(
             "multimodal.methods.near_duplicates:NearDuplicates",
             "of each group of images that are nearly the same one stays",

@@ -21,6 +21,9 @@ class CleaningMethod(Protocol):
         name: Its name in `multimodal.methods.CLEANING_METHODS`.
         needs: Parts of the `EmbeddedCorpus` it cannot do without: "image", "text", "class_texts",
             "early", "aligned".
+
+    A method may also have ``wants``: parts that it uses where they are there. `multimodal.clean`
+    then encodes texts by default.
     """
 
     name: ClassVar[str]

@@ -23,8 +23,8 @@ def self_confidence(labels: NDArray[np.int64], probs: Probabilities) -> NDArray[
 
 def normalized_margin(labels: NDArray[np.int64], probs: Probabilities) -> NDArray[np.floating]:
     """``(p_given - max of the others + 1) / 2`` ``[N]``."""
-    own, other = given_probability(labels, probs), np.empty(len(labels))
-    other = other.astype(own.dtype)
+    own = given_probability(labels, probs)
+    other = np.empty(len(labels), own.dtype)
     for rows in _blocks(labels, probs):
         part = probs.value[rows] if isinstance(probs, TopProbabilities) else probs[rows]
         part = part.copy()

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
 
 # a softmax four hundred times sharper or flatter than the scores ask for; the prior binds earlier
 LOG_TEMPERATURES = (-6.0, 6.0)
@@ -17,6 +16,8 @@ LARGEST_FIT = 20_000
 N_ROUNDS, N_STEPS = 6, 3
 # keeps a logarithm finite where a channel forbids what was seen
 SMALLEST = 1e-12
+# float64 numbers of a block of rows: 1 MB
+BLOCK_NUMBERS = 2**17
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,10 @@ class NoiseChannel:
 
     def probabilities(self, scores: ArrayLike) -> NDArray[np.float64]:
         """P(true class | scores) ``[M, K]``."""
-        answer: NDArray[np.float64] = softmax(np.asarray(scores) / self.temperature, axis=1)
+        answer = np.asarray(scores) / np.float64(self.temperature)
+        answer -= answer.max(axis=1, keepdims=True, initial=-np.inf)
+        np.exp(answer, out=answer)
+        answer /= answer.sum(axis=1, keepdims=True)
         return answer
 
     def posterior(self, probabilities: ArrayLike, labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -100,9 +104,11 @@ class NoiseChannel:
                 sample's own label.
             labels: Given labels ``[M]`` in ``0 .. K-1``.
         """
-        joint = np.asarray(probabilities) * self.transition[:, labels].T + SMALLEST
-        answer: NDArray[np.float64] = joint / joint.sum(axis=1, keepdims=True)
-        return answer
+        joint = _columns(self.transition, labels)
+        joint *= np.asarray(probabilities)
+        joint += SMALLEST
+        joint /= joint.sum(axis=1, keepdims=True)
+        return joint
 
 
 def fit_noise_channel(
@@ -140,13 +146,17 @@ def fit_noise_channel(
     channel = fit_temperature(logits, given, prior_rows, prior)
     if not len(given) or not prior.expected_noise:
         return channel
-    one_hot = np.eye(logits.shape[1])[given]
+    # labels in order: what was given to one class is then one run of rows
+    order = np.argsort(given, kind="stable")
+    logits, given = logits[order], given[order]
+    there, starts = np.unique(given, return_index=True)
     weight = prior.strength / logits.shape[1]
     for _ in range(N_ROUNDS):
         free, transition = channel.probabilities(logits), channel.transition
         for _ in range(N_STEPS):
             corrected = NoiseChannel(transition).posterior(free, given)
-            counts = corrected.T @ one_hot
+            counts = np.zeros_like(transition)
+            counts[:, there] = np.add.reduceat(corrected, starts, axis=0).T
             transition = (counts + weight * prior_rows) / (
                 counts.sum(axis=1, keepdims=True) + weight
             )
@@ -180,7 +190,8 @@ def fit_temperature(
         return channel
     prior = prior or ChannelPrior()
     starts = np.linspace(*LOG_TEMPERATURES, N_STARTS)
-    losses = [_loss(start, logits, given, transition, prior) for start in starts]
+    loss = _Loss(logits, given, channel.transition, prior)
+    losses = [loss(start) for start in starts]
     best = replace(channel, temperature=float(np.exp(starts[int(np.argmin(losses))])))
     return _best_temperature(logits, given, best, prior)
 
@@ -195,26 +206,42 @@ def _best_temperature(
     centre = np.log(channel.temperature)
     bounds = np.clip([centre - 1, centre + 1], *LOG_TEMPERATURES)
     found = minimize_scalar(
-        _loss,
+        _Loss(logits, given, channel.transition, prior),
         bounds=bounds,
-        args=(logits, given, channel.transition, prior),
         method="bounded",
         options={"xatol": 1e-3},
     )
     return replace(channel, temperature=float(np.exp(found.x)))
 
 
-def _loss(
-    log_temperature: float,
-    logits: NDArray[np.float64],
-    given: NDArray[np.int64],
-    transition: NDArray[np.float64],
-    prior: ChannelPrior,
-) -> float:
-    free = np.exp(log_softmax(logits / np.exp(log_temperature), axis=1))
-    seen = np.einsum("mk,mk->m", free, transition[:, given].T)
-    penalty = 0.5 * (log_temperature / prior.log_temperature_spread) ** 2
-    return float(penalty - np.log(seen + SMALLEST).sum())
+class _Loss:
+    """Of a temperature, behind a known channel; rows are read block by block, within the cache."""
+
+    def __init__(
+        self,
+        logits: NDArray[np.float64],
+        given: NDArray[np.int64],
+        transition: NDArray[np.float64],
+        prior: ChannelPrior,
+    ) -> None:
+        self._below_peak = logits - logits.max(axis=1, keepdims=True)
+        self._seen = _columns(transition, given)
+        self._spread = prior.log_temperature_spread
+
+    def __call__(self, log_temperature: float) -> float:
+        temperature, total = np.exp(log_temperature), 0.0
+        size = max(1, BLOCK_NUMBERS // self._seen.shape[1])
+        for start in range(0, len(self._seen), size):
+            free = self._below_peak[start : start + size] / temperature
+            np.exp(free, out=free)
+            seen = np.einsum("mk,mk->m", free, self._seen[start : start + size]) / free.sum(axis=1)
+            total += float(np.log(seen + SMALLEST).sum())
+        return float(0.5 * (log_temperature / self._spread) ** 2 - total)
+
+
+def _columns(transition: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """P(label | true class) for each row's label ``[M, K]``, a new array."""
+    return np.ascontiguousarray(transition.T)[labels]
 
 
 def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -1,6 +1,6 @@
 """Multinomial logistic regression of all folds at once, with one reading of the rows per step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +41,7 @@ class Coefficients:
     """Linear models, one per fold.
 
     Attributes:
-        weight: ``[F, D, K]`` float32.
+        weight: ``[F, D, K]`` float32, in the order the folds were asked for.
         bias: ``[F, K]`` float32; -inf for a class that the model was never shown.
     """
 
@@ -50,7 +50,7 @@ class Coefficients:
 
 
 def fit_folds(
-    rows: TrainingRows, n_folds: int, *, penalty: float, n_steps: int, tolerance: float
+    rows: TrainingRows, which: Sequence[int], *, penalty: float, n_steps: int, tolerance: float
 ) -> Coefficients:
     """Per fold, minimise the mean cross-entropy over the other folds' rows + penalty/2 |weight|^2.
 
@@ -60,7 +60,7 @@ def fit_folds(
 
     Args:
         rows: Training rows; a fold without rows of another fold gives a model of -inf biases.
-        n_folds: F.
+        which: Folds to fit a model for, usually all.
         penalty: > 0, per unit of weight of the rows, so that its meaning does not change with M.
         n_steps: Most steps.
         tolerance: Stop where no next step along one white coordinate would move a logit by more
@@ -69,13 +69,12 @@ def fit_folds(
     width, n_classes = rows.features.shape[1], rows.n_classes
     factor = _whitening(rows.features, penalty, n_classes)
     together = max(1, MOST_COEFFICIENTS // ((width + 1) * n_classes))
-    weight = np.empty((n_folds, width, n_classes), np.float32)
-    bias = np.empty((n_folds, n_classes), np.float32)
-    for first in range(0, n_folds, together):
-        folds = list(range(first, min(first + together, n_folds)))
-        problem = _Problem(rows, folds, factor, penalty)
-        found = problem.minimise(n_steps, tolerance)
-        weight[folds], bias[folds] = found
+    weight = np.empty((len(which), width, n_classes), np.float32)
+    bias = np.empty((len(which), n_classes), np.float32)
+    for first in range(0, len(which), together):
+        part = slice(first, first + together)
+        problem = _Problem(rows, list(which[part]), factor, penalty)
+        weight[part], bias[part] = problem.minimise(n_steps, tolerance)
     return Coefficients(weight, bias)
 
 

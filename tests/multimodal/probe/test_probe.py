@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from multimodal import probe as probe_package
 from multimodal.probe import (
     FoldModels,
     ProbeSettings,
@@ -214,6 +215,29 @@ def test_penalty_is_chosen_by_held_out_labels():
     assert losses[10] < losses[0.1] < losses[1e-3]
     p = full(out_of_fold_probe(rows, labels, 2, settings=ProbeSettings(penalties=(0.1,))))
     assert losses[0.1] == pytest.approx(-np.log(p[np.arange(100), labels]).mean(), abs=1e-5)
+
+
+def test_a_long_fit_compares_penalties_on_a_part_and_fits_all_rows(monkeypatch):
+    rows, labels = clouds(400)
+    tried = ProbeSettings(penalties=(1e-3, 10, 0.1))
+    folds = stratified_folds(labels)
+    monkeypatch.setattr(probe_package, "LONG_FIT", 200 * 6 * 3)
+    long = out_of_fold_probe(rows, labels, 3, folds=folds, settings=tried)
+    first = np.isin(np.arange(400), np.argsort(folds.key)[:200]) & (folds.fold == 0)
+
+    losses = {}
+    for penalty in tried.penalties:
+        one = replace(tried, penalties=(penalty,))
+        some = np.where(np.isin(np.arange(400), np.argsort(folds.key)[:200]), labels, -1)
+        p = full(out_of_fold_probe(rows, some, 3, folds=folds, settings=one))
+        losses[penalty] = -np.log(p[first, labels[first]]).mean()
+    # the columns are standardised over all rows, and the tolerance is looser
+    assert long.models.held_out_loss == pytest.approx(losses, rel=0.02)
+    assert long.models.penalty == min(losses, key=losses.get)
+    monkeypatch.undo()
+    taken = replace(tried, penalties=(long.models.penalty,))
+    short = out_of_fold_probe(rows, labels, 3, folds=folds, settings=taken)
+    np.testing.assert_allclose(full(long), full(short), atol=2e-3)
 
 
 def test_large_classes_are_thinned_by_their_hashes():

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import labelnoise
-from labelnoise.overrides import with_overrides
 from multimodal.classes import ClassList, read_classes
 from multimodal.corpus import ColumnNames, ImageLimits, open_corpus
 from multimodal.corpus.base import Corpus
 from multimodal.corpus.images import ImageHygiene
 from multimodal.encoders import ENCODERS
 from multimodal.engine.job import PRECOMPUTED, CleaningJob, Hardware, Role, plain_settings
-from multimodal.methods import CLEANING_METHODS
+from multimodal.methods.configured import configured
 from multimodal.text_cleaning import TextCleaning
 
 if TYPE_CHECKING:
@@ -109,15 +108,7 @@ class CleaningRequest:
         Raises:
             ValueError: No such method or setting, or a value it refuses.
         """
-        method: Any = self.method
-        if isinstance(method, str):
-            method = CLEANING_METHODS.load(method)()
-        if isinstance(self.settings, Mapping):
-            texts = [f"{name}={json.dumps(value)}" for name, value in self.settings.items()]
-        else:
-            texts = list(self.settings)
-        judge: CleaningMethod = with_overrides(method, texts)
-        return judge
+        return configured(self.method, self.settings)
 
     @property
     def encoders(self) -> dict[Role, str]:

@@ -77,6 +77,7 @@ def find_neighbours(
     *,
     method: str = "auto",
     settings: NeighbourSettings = DEFAULTS,
+    keys: NDArray[np.uint64] | None = None,
     progress: Progress = silent,
 ) -> Neighbours:
     """The `k` rows with the largest cosine to each row, the row itself left out.
@@ -87,10 +88,12 @@ def find_neighbours(
         method: "flat" compares all rows with all, "ivf" a row with those of the nearest inverted
             lists, "auto" chooses by size.
         settings: See `NeighbourSettings`.
+        keys: ``[N]`` of `multimodal.stable_order.stable_keys`, or None.
         progress: Told about building and searching.
 
     Returns:
-        See `Neighbours`. Equal cosines: the lower row first. Beside it, memory is bounded
+        See `Neighbours`. Equal cosines: the smaller key first, so that numbering changes nothing;
+        without keys the lower row. Beside it, memory is bounded
         whatever N, but for about 20 bytes per row and, for "ivf", 2 bytes per number in `rows`.
 
     Raises:
@@ -102,7 +105,7 @@ def find_neighbours(
         >>> find_neighbours(rows, 1).ids.tolist()
         [[1], [0], [1]]
     """
-    index = build_index(rows, method=method, settings=settings, progress=progress)
+    index = build_index(rows, method=method, settings=settings, keys=keys, progress=progress)
     found = Neighbours(np.empty((len(rows), k), np.int64), np.empty((len(rows), k), np.float32))
     for start, block in rows.blocks(SEARCH_ROWS):
         stop = start + len(block)
@@ -117,6 +120,7 @@ def build_index(
     *,
     method: str = "auto",
     settings: NeighbourSettings = DEFAULTS,
+    keys: NDArray[np.uint64] | None = None,
     folder: Path | None = None,
     progress: Progress = silent,
 ) -> "NeighbourIndex":
@@ -126,6 +130,7 @@ def build_index(
         rows: See `find_neighbours`; the index keeps reading from it.
         method: See `find_neighbours`.
         settings: See `NeighbourSettings`.
+        keys: See `find_neighbours`; not written.
         folder: Where the index is written at once, as `NeighbourIndex.write` would: its copy of
             the rows for "ivf" then never is in memory.
         progress: Told about the rows done.
@@ -137,7 +142,7 @@ def build_index(
         method = "flat" if small or find_spec("faiss") is None else "ivf"
     if folder is not None:
         remove_header(folder)
-    equal = find_equal_rows(rows)
+    equal = find_equal_rows(rows, keys)
     lists = None
     if method == "ivf" and len(equal.first):
         plan = inverted_lists.Plan(
@@ -147,7 +152,7 @@ def build_index(
             seed=settings.seed,
         )
         lists = inverted_lists.build(rows, equal.first, plan, folder=folder, progress=progress)
-    index = NeighbourIndex(rows, method, settings, equal, lists)
+    index = NeighbourIndex(rows, method, settings, equal, lists, keys)
     if folder is not None:
         index.write(folder)
     return index
@@ -163,6 +168,7 @@ class NeighbourIndex:
         settings: It was built with.
         equal: Which rows are the same.
         lists: The inverted lists; None for "flat".
+        keys: Who comes first of equally near rows; None: the lower row.
     """
 
     rows: Rows
@@ -170,6 +176,7 @@ class NeighbourIndex:
     settings: NeighbourSettings
     equal: EqualRows
     lists: inverted_lists.InvertedLists | None
+    keys: NDArray[np.uint64] | None = None
 
     def search(self, queries: NDArray[np.float32], *, first_row: int, k: int) -> Neighbours:
         """Neighbours of the rows from `first_row` on.
@@ -200,7 +207,9 @@ class NeighbourIndex:
             numbers = first_row + start + able
             block = np.ascontiguousarray(block[able], dtype=np.float32)
             candidates = self._candidates(block, k + 1 + SPARE)
-            ids, similarity = rank(self.rows, self.equal, block, numbers, candidates, k)
+            ids, similarity = rank(
+                self.rows, self.equal, block, numbers, candidates, k, keys=self.keys
+            )
             found.ids[start + able], found.similarity[start + able] = ids, similarity
         return found
 
@@ -227,12 +236,15 @@ class NeighbourIndex:
         )
 
     @classmethod
-    def open(cls, folder: Path, rows: Rows) -> "NeighbourIndex":
+    def open(
+        cls, folder: Path, rows: Rows, *, keys: NDArray[np.uint64] | None = None
+    ) -> "NeighbourIndex":
         """The index in `folder`, memory-mapped.
 
         Args:
             folder: Written by `write`.
             rows: The rows it was built from.
+            keys: The keys it was built with.
 
         Raises:
             FileNotFoundError: No complete index is there.
@@ -250,4 +262,5 @@ class NeighbourIndex:
             NeighbourSettings(**header["settings"]),
             EqualRows.open(folder),
             inverted_lists.InvertedLists.open(folder) if header["has_lists"] else None,
+            keys,
         )

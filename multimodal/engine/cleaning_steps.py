@@ -16,7 +16,8 @@ def cleaning_steps(job: CleaningJob) -> tuple[Step, ...]:
 
     A method with a function ``steps() -> tuple[Step, ...] | None`` brings its own, which come after
     "layout"; the last of them leaves `judge.AUDIT` per shard, and `judge.NEIGHBOURS` if it has
-    them. Any other is one step, "judge".
+    them. What decides their results is said by each (`Step.from_job`). Any other is one step,
+    "judge".
     """
     before = (*_reading_steps(job), *_text_steps(job))
     own = getattr(job.method, "steps", lambda: None)()
@@ -90,7 +91,7 @@ def _judge_step(job: CleaningJob) -> Step:
 
 def _completed(own: Iterable[Step], before: Iterable[Step], job: CleaningJob) -> Iterable[Step]:
     """A method's steps with what every one of them depends on."""
-    there = {step.name for step in before}
+    there, of_job = {step.name for step in before}, _method_settings(job)
     for step in own:
         there.add(step.name)
         after = dict.fromkeys(("layout", *step.after))
@@ -98,7 +99,7 @@ def _completed(own: Iterable[Step], before: Iterable[Step], job: CleaningJob) ->
             step,
             # without texts there is no step for those of the classes
             after=tuple(name for name in after if name in there or name != "class-texts"),
-            settings={**step.settings, **_method_settings(job)},
+            settings={**step.settings, **{name: of_job[name] for name in step.from_job}},
         )
 
 

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 # the one unit of a step that looks at the whole corpus
 WHOLE = "_all"
+# what of a job may decide the result of a step that a method brings
+JOB_PARTS = ("method", "seed", "classes")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class Step:
         settings: What decides its result, as JSON values.
         version: Raise it when the function gives another result.
         public: Whether its files are the product and lie in the run folder itself.
+        from_job: What is added to the settings of a step that a method brings: all settings of the
+            "method", the "seed", the names of the "classes". A step that names in `settings` what
+            it reads of the method is not done again when others change.
     """
 
     name: str
@@ -35,8 +40,11 @@ class Step:
     settings: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
     public: bool = False
+    from_job: tuple[str, ...] = JOB_PARTS
 
     def __post_init__(self) -> None:
+        if unknown := set(self.from_job) - set(JOB_PARTS):
+            raise ValueError(f"from_job must be of {JOB_PARTS}, got {sorted(unknown)}")
         if self.units not in ("shards", "once"):
             raise ValueError(f"units must be 'shards' or 'once', got {self.units!r}")
         if not self.name.replace("-", "").replace("_", "").isalnum():

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelnoise.audit import LabelAudit
 from multimodal.calibration import CalibrationSettings
@@ -134,15 +135,13 @@ class Capro:
     ) -> LabelAudit:
         """See `multimodal.methods.base.CleaningMethod`; evidence of `multimodal.verdicts`.
 
-        Several labels per pair are judged one by one (`multimodal.multi_label`).
-
         Raises:
-            ValueError: A part of the corpus is missing.
+            ValueError: See `check`.
         """
-        corpus.needed(*self.needs, by=self.name)
+        self.check(corpus)
         assert corpus.image is not None  # needed
         keys = stable_keys(corpus.ids.tolist())
-        side = self._text_side(corpus, progress) if "text" in self.needs else None
+        side = self._text_side(corpus, keys, progress) if "text" in self.needs else None
         progress("picking the clean core", 0.6)
         groups = duplicate_groups(corpus.image) if self.core.deduplicate else None
         evidence = pick_core(self, corpus, side, keys=keys, groups=groups, seed=seed)
@@ -157,13 +156,27 @@ class Capro:
                 judges = moved_judges(self, corpus, side, evidence, judges, audit.label, keys=keys)
         return audit
 
-    def _text_side(self, corpus: EmbeddedCorpus, progress: Progress) -> TextSide:
+    def check(self, corpus: EmbeddedCorpus) -> None:
+        """Check that the corpus can be judged.
+
+        Raises:
+            ValueError: A part of it is missing, or pairs have several labels.
+        """
+        corpus.needed(*self.needs, by=self.name)
+        if corpus.given_sets is not None:
+            raise ValueError(
+                "some records have several labels: --method capro_multi_label judges each of them"
+            )
+
+    def _text_side(
+        self, corpus: EmbeddedCorpus, keys: NDArray[np.uint64], progress: Progress
+    ) -> TextSide:
         assert corpus.image is not None  # needed
         assert corpus.text is not None
         if not self.smooth:
             return score_texts(corpus, corpus.text, None)
         found = find_neighbours(
-            corpus.image, self.graph.n_neighbours, settings=self.neighbours,
+            corpus.image, self.graph.n_neighbours, settings=self.neighbours, keys=keys,
             progress=lambda stage, share: progress(stage, 0.5 * share),
         )  # fmt: skip
         graph = visual_graph(found, settings=self.graph, vectors=corpus.image)

@@ -78,8 +78,9 @@ class CaproMultiLabel:
             sets = np.concatenate([[0], np.cumsum(labelled)]), corpus.given[labelled]
         keys = stable_keys(corpus.ids.tolist())
         found = find_neighbours(
-            corpus.image, self.graph.n_neighbours, settings=self.neighbours, progress=progress
-        )
+            corpus.image, self.graph.n_neighbours, settings=self.neighbours, keys=keys,
+            progress=progress,
+        )  # fmt: skip
         graph = visual_graph(found, settings=self.graph, vectors=corpus.image)
         smoothed = smooth_texts(corpus.text, graph, settings=self.text)
         scores = text_scores(smoothed.rows, corpus.class_texts, sets, present=smoothed.present)

@@ -9,13 +9,15 @@ the index, the graph, the core with its prototypes and the thresholds.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.calibration import Calibration
-from multimodal.capro_stages import Evidence, TextSide, fit_judges, groups_of, pick_core
+from multimodal.capro_stages import Evidence, Judges, TextSide, fit_judges, groups_of, pick_core
 from multimodal.capro_stages import thresholds as found_thresholds
 from multimodal.channel_calibration import Pairs
 from multimodal.clean_core import CleanCore
@@ -23,9 +25,10 @@ from multimodal.embedded import EmbeddedCorpus
 from multimodal.engine.context import StepContext
 from multimodal.engine.embed_text import CLASS_TEXTS
 from multimodal.engine.embedded_files import open_embedded, open_vectors
+from multimodal.engine.job import plain_settings
 from multimodal.engine.judge import AUDIT, NEIGHBOURS
 from multimodal.engine.layout import Layout, read_layout
-from multimodal.engine.steps import WHOLE, Step
+from multimodal.engine.steps import JOB_PARTS, WHOLE, Step
 from multimodal.matching import TextScores, text_scores
 from multimodal.methods.capro_files import (
     packed,
@@ -55,57 +58,84 @@ SHOWN = 5
 
 
 def capro_steps(method: "Capro") -> tuple[Step, ...] | None:
-    """The steps of a run, or None where the method is one step: rounds look at all again."""
+    """The steps of a run, or None where the method is one step: rounds look at all again.
+
+    Each names the settings it reads, so that others change without its being done again.
+    """
     if method.passes:
         return None
-    texts, smoothed = method.core.selector == "text", method.smooth
-    steps = [Step("capro-index", f"{MODULE}:index", "once", ("layout",))]
-    if texts and smoothed:
+    texts = method.core.selector == "text"
+    smoothed = texts and method.smooth
+    searched = plain_settings(method.neighbours) if smoothed else None
+    steps = [_step("index", "once", ("layout",), {"neighbours": searched})]
+    if smoothed:
         steps += [
-            Step("capro-neighbours", f"{MODULE}:neighbours", after=("capro-index",)),
-            Step("capro-graph", f"{MODULE}:graph", "once", ("capro-neighbours",)),
+            _step("neighbours", "shards", ("capro-index",), {"k": method.graph.n_neighbours}),
+            _step("graph", "once", ("capro-neighbours",), {"graph": plain_settings(method.graph)}),
         ]
     if texts:
-        after = ("capro-graph", "class-texts") if smoothed else ("capro-index", "class-texts")
-        steps.append(Step("capro-texts", f"{MODULE}:texts", after=(*after, "capro-index")))
+        after = ("capro-graph", "class-texts") if smoothed else ("class-texts",)
+        how = plain_settings(method.text) if smoothed else None
+        steps.append(_step("texts", "shards", (*after, "capro-index"), {"text": how}))
     reads = ("capro-index", *(("capro-texts", "class-texts") if texts else ()))
+    judged = ("capro-score", "capro-core")
+    lists = ("capro-neighbours",) if smoothed else ()
     return (
         *steps,
-        Step("capro-core", f"{MODULE}:core", "once", reads),
-        Step("capro-score", f"{MODULE}:score", after=("capro-core", *reads)),
-        Step("capro-thresholds", f"{MODULE}:thresholds", "once", ("capro-score", "capro-core")),
-        Step(
-            "capro-verdicts", f"{MODULE}:verdicts",
-            after=("capro-thresholds", "capro-score", "capro-core", *steps_with_lists(steps)),
-        ),
-    )  # fmt: skip
+        _step("core", "once", reads, _core_settings(method), ("seed",)),
+        _step("score", "shards", ("capro-core", *reads)),
+        _step("thresholds", "once", judged, _threshold_settings(method), ("seed",)),
+        # the audit records all settings
+        _step("verdicts", "shards", ("capro-thresholds", *judged, *lists), from_job=JOB_PARTS),
+    )
 
 
-def steps_with_lists(steps: list[Step]) -> tuple[str, ...]:
-    """The step that leaves neighbour lists, if there is one."""
-    return tuple(step.name for step in steps if step.name == "capro-neighbours")
+def _step(
+    name: str,
+    units: Literal["shards", "once"],
+    after: tuple[str, ...],
+    settings: Mapping[str, Any] | None = None,
+    from_job: tuple[str, ...] = (),
+) -> Step:
+    function = f"{MODULE}:{name}"
+    return Step(f"capro-{name}", function, units, after, settings or {}, from_job=from_job)
+
+
+def _core_settings(method: "Capro") -> dict[str, Any]:
+    """What `core` reads: of the calibration, only what the fits need."""
+    calibration = method.calibration
+    return {
+        "matching": plain_settings(method.matching),
+        "core": plain_settings(method.core),
+        "probe": plain_settings(method.probe),
+        "calibrated_by": method.calibrated_by,
+        "text_share": method.text_share,
+        "calibration": [calibration.alpha, calibration.tau, calibration.least_members],
+    }
+
+
+def _threshold_settings(method: "Capro") -> dict[str, Any]:
+    return {
+        "calibration": plain_settings(method.calibration),
+        "keep_from_uniform": method.keep_from_uniform,
+        "ladder": plain_settings(method.ladder),
+    }
 
 
 def index(context: StepContext, unit: str) -> Mapping[str, Any]:
     """Given labels, order and duplicates of all pairs, and the index of their images."""
-    corpus = open_embedded(context)
-    corpus.needed(*context.job.method.needs, by=context.job.method.name)
-    if corpus.given_sets is not None:
-        raise ValueError(
-            "some records have several labels: --method capro_multi_label judges each of them"
-        )
-    assert corpus.image is not None
     method: Capro = context.job.method
+    corpus = open_embedded(context)
+    method.check(corpus)
+    assert corpus.image is not None  # checked
+    keys = stable_keys(corpus.ids.tolist())
     if method.core.selector == "text" and method.smooth:
         equal = build_index(
-            corpus.image, settings=method.neighbours, folder=_index_folder(context)
+            corpus.image, settings=method.neighbours, keys=keys, folder=_index_folder(context)
         ).equal
     else:
-        equal = find_equal_rows(corpus.image)
-    write_columns(
-        context, given=corpus.given, keys=stable_keys(corpus.ids.tolist()),
-        groups=groups_of(equal, len(corpus)),
-    )  # fmt: skip
+        equal = find_equal_rows(corpus.image, keys)
+    write_columns(context, given=corpus.given, keys=keys, groups=groups_of(equal, len(corpus)))
     return {"rows": len(corpus)}
 
 
@@ -113,7 +143,8 @@ def neighbours(context: StepContext, unit: str) -> Mapping[str, Any]:
     """The look-alikes of a shard's images in the whole corpus."""
     method: Capro = context.job.method
     span, rows = _span(context, unit), open_vectors(read_layout(context), "image")
-    found = NeighbourIndex.open(_index_folder(context), rows).search(
+    keys = _column(context, "capro-index", "keys")
+    found = NeighbourIndex.open(_index_folder(context), rows, keys=keys).search(
         rows.read(*span), first_row=span[0], k=method.graph.n_neighbours
     )
     write_arrays(context, LISTS, ids=found.ids, similarity=found.similarity)
@@ -124,12 +155,12 @@ def graph(context: StepContext, unit: str) -> Mapping[str, Any]:
     """The graph that texts are smoothed over."""
     method: Capro = context.job.method
     layout = read_layout(context)
-    lists = [_lists(context, shard) for shard in layout.shards]
-    joined = Neighbours(
-        np.concatenate([ids for ids, _ in lists]), np.concatenate([cosines for _, cosines in lists])
+    made = visual_graph(
+        _all_lists(context, layout), settings=method.graph, vectors=open_vectors(layout, "image")
     )
-    made = visual_graph(joined, settings=method.graph, vectors=open_vectors(layout, "image"))
-    write_columns(context, **vars(made))
+    # looked at here: every shard reads neighbours of all the others
+    has_text = present_texts(open_vectors(layout, "text"))
+    write_columns(context, has_text=has_text, **vars(made))
     return {"edges": len(made.neighbours)}
 
 
@@ -140,8 +171,9 @@ def texts(context: StepContext, unit: str) -> Mapping[str, Any]:
     raw = open_vectors(layout, "text")
     if method.smooth:
         smoothed = smooth_texts(
-            raw, _open_graph(context), settings=method.text, start=span[0], stop=span[1]
-        )
+            raw, _open_graph(context), settings=method.text, start=span[0], stop=span[1],
+            text_present=_column(context, "capro-graph", "has_text"),
+        )  # fmt: skip
         rows, present = smoothed.rows.astype(np.float16), smoothed.present
     else:
         rows = raw.read(*span).astype(np.float16)
@@ -181,7 +213,7 @@ def core(context: StepContext, unit: str) -> Mapping[str, Any]:
 def score(context: StepContext, unit: str) -> Mapping[str, Any]:
     """A shard's pairs scored against all classes."""
     span, layout = _span(context, unit), read_layout(context)
-    judges = read_judges(context.input("capro-core", WHOLE, JUDGES), _class_texts(context))
+    judges = _judges(context)
     given = _column(context, "capro-index", "given")
     image, part = open_vectors(layout, "image"), slice(*span)
     pairs = Pairs(Rows([image.read(*span)]), judges.fold[part], given[part])
@@ -197,7 +229,7 @@ def thresholds(context: StepContext, unit: str) -> Mapping[str, Any]:
     """Thresholds for the whole corpus, its noise rate and transition matrix."""
     method: Capro = context.job.method
     layout, evidence = read_layout(context), _evidence(context)
-    judges = read_judges(context.input("capro-core", WHOLE, JUDGES), _class_texts(context))
+    judges = _judges(context)
     scores = MixedScores.joined(_scores(context, shard) for shard in layout.shards)
     corpus = EmbeddedCorpus(
         ids=np.empty(len(scores), np.str_), given=_column(context, "capro-index", "given"),
@@ -290,6 +322,19 @@ def _lists(context: StepContext, shard: str) -> tuple[NDArray[Any], NDArray[Any]
     return stored["ids"], stored["similarity"]
 
 
+def _all_lists(context: StepContext, layout: Layout) -> Neighbours:
+    """Of all shards, each read into its place: both at once would be twice the memory."""
+    width = context.job.method.graph.n_neighbours
+    found = Neighbours(
+        np.empty((layout.starts[-1], width), np.int64),
+        np.empty((layout.starts[-1], width), np.float32),
+    )
+    for shard in layout.shards:
+        part = slice(*_span(context, shard))
+        found.ids[part], found.similarity[part] = _lists(context, shard)
+    return found
+
+
 def _column(context: StepContext, step: str, name: str) -> NDArray[Any]:
     """An array of the whole corpus, memory-mapped: a shard reads its part alone."""
     found: NDArray[Any] = np.load(context.input(step, WHOLE, f".{name}.npy"), mmap_mode="r")
@@ -299,6 +344,20 @@ def _column(context: StepContext, step: str, name: str) -> NDArray[Any]:
 def _open_graph(context: StepContext) -> VisualGraph:
     names = ("indptr", "neighbours", "weights")
     return VisualGraph(*(_column(context, "capro-graph", name) for name in names))
+
+
+def _judges(context: StepContext) -> Judges:
+    path = context.input("capro-core", WHOLE, JUDGES)
+    texts = context.job.method.core.selector == "text"
+    class_texts = context.input("class-texts", WHOLE, CLASS_TEXTS) if texts else None
+    return _stored_judges(path, class_texts, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _stored_judges(path: Path, class_texts: Path | None, written: int) -> Judges:
+    # a worker reads it once, not for every shard
+    rows = None if class_texts is None else np.load(class_texts, allow_pickle=False)
+    return read_judges(path, rows)
 
 
 def _class_texts(context: StepContext) -> NDArray[np.float32] | None:

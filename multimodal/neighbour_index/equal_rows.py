@@ -17,9 +17,10 @@ class EqualRows:
     """Who is searched, and whom each of them stands for.
 
     Attributes:
-        first: Rows to search ``[M]`` int64, ascending: no zeros, of equal rows the lowest.
+        first: Rows to search ``[M]`` int64, ascending: no zeros, of equal rows the one that comes
+            first in the order asked for.
         originals: ``[c]`` int64, ascending, each a member of `first`;
-        copies: ``[c]`` int64, the row above that equals it, ascending within one original.
+        copies: ``[c]`` int64, another row that equals it, in that order within one original.
     """
 
     first: NDArray[np.int64]
@@ -36,7 +37,7 @@ class EqualRows:
         return np.where(self.copies[place] == numbers, self.originals[place], numbers)
 
     def copies_of(self, original: int, most: int) -> NDArray[np.int64]:
-        """Up to `most` rows that equal `original`, ascending."""
+        """The first `most` rows that equal `original`."""
         start, stop = np.searchsorted(self.originals, [original, original + 1])
         return self.copies[start : min(stop, start + most)]
 
@@ -62,8 +63,12 @@ class EqualRows:
         return cls(first, originals, copies)
 
 
-def find_equal_rows(rows: Rows) -> EqualRows:
+def find_equal_rows(rows: Rows, keys: NDArray[np.uint64] | None = None) -> EqualRows:
     """Find them by a 128-bit hash, in one pass.
+
+    Args:
+        rows: ``[N, D]``.
+        keys: ``[N]``, the order of rows that are equal; None: their own.
 
     Raises:
         ValueError: A row holds NaN or infinity.
@@ -79,11 +84,13 @@ def find_equal_rows(rows: Rows) -> EqualRows:
             digests += blake2b(row, digest_size=DIGEST_BYTES).digest()
     numbers = np.flatnonzero(full)
     halves = np.frombuffer(digests, np.uint64).reshape(-1, 2)[numbers]
-    order = np.lexsort((halves[:, 1], halves[:, 0]))  # stable: equal rows stay in order
+    rank = numbers if keys is None else keys[numbers]
+    order = np.lexsort((rank, halves[:, 1], halves[:, 0]))
+    rank = rank[order]
     halves = halves[order]
     starts = np.ones(len(order), np.bool_)
     starts[1:] = (halves[1:] != halves[:-1]).any(axis=1)
     original = numbers[order[starts]][np.cumsum(starts) - 1]
     copies, originals = numbers[order[~starts]], original[~starts]
-    by_original = np.lexsort((copies, originals))
+    by_original = np.lexsort((rank[~starts], originals))
     return EqualRows(np.sort(original[starts]), originals[by_original], copies[by_original])

@@ -1,5 +1,7 @@
 """Candidates measured again, always in the same order of additions, and ranked by that."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,8 @@ def rank(
     numbers: NDArray[np.int64],
     candidates: NDArray[np.int64],
     k: int,
+    *,
+    keys: NDArray[np.uint64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The `k` best of the candidates and their equals, without the query itself.
 
@@ -27,6 +31,7 @@ def rank(
         numbers: Their rows ``[n]``.
         candidates: Rows of ``equal.first`` ``[n, c]``, -1 for none, in any order.
         k: How many to return.
+        keys: ``[N]``, who comes first of equally near rows; None: the lower row.
 
     Returns:
         Ids and similarities ``[n, k]``: see `multimodal.neighbours.Neighbours`.
@@ -36,10 +41,11 @@ def rank(
     own = np.where(equal.has_copies(original), original, -1)
     candidates = np.concatenate([own[:, None], candidates], axis=1)
     similarity = _similarity(rows, queries, candidates)
-    ids, best = _first(candidates, similarity, k)
+    ids, best = _first(candidates, similarity, k, keys)
     for place in np.flatnonzero(equal.has_copies(candidates).any(axis=1)):
         found = candidates[place], similarity[place]
-        ids[place], best[place] = _first(*_with_equals(equal, *found, numbers[place], k), k)
+        spread = _with_equals(equal, *found, numbers[place], k)
+        ids[place], best[place] = _first(*spread, k, keys)
     return ids, best
 
 
@@ -62,10 +68,15 @@ def _similarity(
 
 
 def _first(
-    ids: NDArray[np.int64], similarity: NDArray[np.float32], k: int
+    ids: NDArray[np.int64],
+    similarity: NDArray[np.float32],
+    k: int,
+    keys: NDArray[np.uint64] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The `k` best along the last axis, of equal ones the lower, filled up with nobody."""
-    order = np.lexsort((ids, -similarity), axis=-1)[..., :k]
+    """The `k` best along the last axis, filled up with nobody."""
+    # nobody has a key either, and comes last by similarity
+    rank: NDArray[Any] = ids if keys is None else keys[np.maximum(ids, 0)]
+    order = np.lexsort((rank, -similarity), axis=-1)[..., :k]
     shape = (*ids.shape[:-1], k)
     best, best_similarity = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
     best[..., : order.shape[-1]] = np.take_along_axis(ids, order, axis=-1)

@@ -286,3 +286,26 @@ def test_rejects_other_and_unfinished_indexes(tmp_path):
     (tmp_path / "index.json").unlink()
     with pytest.raises(FileNotFoundError, match="no complete neighbour index"):
         NeighbourIndex.open(tmp_path, rows)
+
+
+@pytest.mark.parametrize("method", ["flat", "ivf"])
+def test_keys_settle_ties_whatever_the_numbering(method, tmp_path):
+    generator = np.random.default_rng(5)
+    rows = unit_rows(15)
+    # sets of four that are equal: two neighbours leave one out
+    rows = rows[generator.permutation(np.arange(60) % 15)]
+    keys = generator.permutation(60).astype(np.uint64)
+    settings = NeighbourSettings(lists=1)
+    first = find_neighbours(Rows([rows]), 2, method=method, settings=settings, keys=keys)
+    order = generator.permutation(60)
+    index = build_index(
+        Rows([rows[order]]), method=method, settings=settings, keys=keys[order], folder=tmp_path
+    )
+    again = NeighbourIndex.open(tmp_path, Rows([rows[order]]), keys=keys[order])
+    for built in (index, again):
+        found = built.search(rows[order], first_row=0, k=2)
+        assert (order[found.ids] == first.ids[order]).all()
+    # of the same set the smallest keys
+    for row in range(60):
+        same = np.flatnonzero((rows == rows[row]).all(axis=1) & (np.arange(60) != row))
+        assert first.ids[row].tolist() == same[np.argsort(keys[same])][:2].tolist()

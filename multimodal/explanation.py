@@ -43,12 +43,16 @@ class Explanation:
 def explain_pair(run: CleanedRun, wanted: str) -> Explanation:
     """Look a pair up by its id in the decisions or in the source.
 
+    Where every label is judged by itself, the id of one of these decisions gives that alone.
+
     Raises:
         ValueError: No pair has it; the message names the nearest ids.
     """
     name, record = _found(run, wanted)
     shard = next(judged_shards(run, [name]))
-    rows = np.flatnonzero(shard.record_of == record)
+    about = shard.record_of == record
+    alone = about & (shard.audit.ids.astype(np.str_) == wanted)
+    rows = np.flatnonzero(alone if alone.any() else about)
     places = [(shard.index, int(row)) for row in rows]
     by_place = pair_facts(run, places)
     decisions = tuple(by_place[place] for place in places)
@@ -86,6 +90,10 @@ def _found(run: CleanedRun, wanted: str) -> tuple[str, int]:
     try:
         return run.find(wanted)
     except ValueError:
+        for shard in judged_shards(run):
+            entry = np.flatnonzero(shard.audit.ids.astype(np.str_) == wanted)
+            if len(entry):
+                return shard.name, int(shard.record_of[entry[0]])
         near = ", ".join(repr(one) for one in nearest_ids(run, wanted))
         hint = f"; the nearest are {near}" if near else ""
         raise ValueError(f"no pair with id {wanted!r} in {run.path}{hint}") from None

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelnoise.audit import LabelAudit
+from multimodal.engine.entries import pairs_of_entries
 from multimodal.run_folder import CleanedRun
 
 if TYPE_CHECKING:
@@ -35,9 +36,14 @@ class JudgedShard:
     @cached_property
     def record_of(self) -> NDArray[np.int64]:
         """Record ``[D]`` each decision is about."""
-        if len(self.audit) == len(self.rows):
-            return np.arange(len(self.rows))
-        return _records_of(self.audit.ids.tolist(), self.texts("id"), self.name)
+        ids, records = self.audit.ids.astype(np.str_).tolist(), self.texts("id")
+        # as many decisions as records may still be two about one and none about another
+        if ids == records:
+            return np.arange(len(records))
+        try:
+            return pairs_of_entries(ids, records)
+        except ValueError as error:
+            raise ValueError(f"shard {self.name!r}: {error}") from None
 
     @cached_property
     def refused(self) -> NDArray[np.bool_]:
@@ -65,22 +71,3 @@ def judged_shards(run: CleanedRun, names: Iterable[str] | None = None) -> Iterat
     for index, name in enumerate(run.shards):
         if wanted is None or name in wanted:
             yield JudgedShard(index, name, run.decisions(name), run.rows(name))
-
-
-def _records_of(ids: list[Any], records: list[str], shard: str) -> NDArray[np.int64]:
-    """Several decisions per record stand together, and each id begins with its record's."""
-    found, at = np.empty(len(ids), np.int64), 0
-    for i, one in enumerate(ids):
-        while at < len(records) and not str(one).startswith(records[at]):
-            at += 1
-        if at == len(records):
-            raise ValueError(f"decision {one!r} of shard {shard!r} belongs to no record")
-        # of two records where one id begins with the other, the next may fit better
-        if (
-            at + 1 < len(records)
-            and len(records[at + 1]) > len(records[at])
-            and str(one).startswith(records[at + 1])
-        ):
-            at += 1
-        found[i] = at
-    return found

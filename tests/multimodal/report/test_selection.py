@@ -103,6 +103,10 @@ def test_decisions_on_several_labels_of_a_pair_find_their_record():
     one = shard(0, pairs)
     several = audit_of([Pair("a:0", 0), Pair("a:2", 2), Pair("ab:1", 1)])
     assert replace(one, audit=several).record_of.tolist() == [0, 0, 1]
+    # as many as records, but none about the second; and one id that begins with another
+    three = shard(0, [Pair("a", 0), Pair("b", 1), Pair("ac", 1)])
+    several = audit_of([Pair("a:0", 0), Pair("a:2", 2), Pair("ac:1", 1)])
+    assert replace(three, audit=several).record_of.tolist() == [0, 0, 2]
     stranger = audit_of([Pair("zz", 0), Pair("a", 0), Pair("ab", 0)])
-    with pytest.raises(ValueError, match="belongs to no record"):
+    with pytest.raises(ValueError, match="belongs to no pair"):
         _ = replace(one, audit=stranger).record_of

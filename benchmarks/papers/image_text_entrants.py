@@ -56,8 +56,12 @@ def _plain_smoothing() -> Any:
 def _prototypes_only() -> Any:
     from multimodal.calibration import CalibrationSettings
     from multimodal.clean_core import CoreSettings
+    from multimodal.verdicts import LadderSettings
 
-    return _capro(core=CoreSettings(selector="all"), calibration=CalibrationSettings(alpha=0.0))
+    return _capro(
+        core=CoreSettings(selector="all"), calibration=CalibrationSettings(alpha=0.0),
+        ladder=LadderSettings(protect_core=False),
+    )  # fmt: skip
 
 
 def _matched_core() -> Any:

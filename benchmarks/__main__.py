@@ -21,6 +21,7 @@ CASES = {
     "kernels": ["benchmarks.speed.kernels"],
     "image_text_cleaning": ["benchmarks.papers.image_text_cleaning"],
     "image_text_kernels": ["benchmarks.speed.image_text_kernels"],
+    "image_text_scale": ["benchmarks.speed.image_text_scale"],
     "local_clustering": ["benchmarks.papers.local_clustering"],
     "local_clustering_speed": ["benchmarks.speed.local_clustering"],
     "locality": ["benchmarks.speed.locality"],

@@ -248,13 +248,16 @@ def _local_block(
 
     numbers = np.arange(*span)
     pool, cosines = ids[slice(*span)], similarity[slice(*span)]
+    # a row of zeros has no neighbours, and no place among those that are re-ranked
+    able = np.asarray((pool >= 0).any(axis=1))
     if settings.count_self:
         pool = np.concatenate([numbers[:, None], pool], axis=1)
         cosines = np.concatenate([np.ones_like(cosines[:, :1]), cosines], axis=1)
+    pool = np.where(able[:, None], pool, -1)
     there = pool >= 0
-    offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    offsets = np.concatenate([[0], np.cumsum(there[able].sum(axis=1))])
     found = reciprocal_query_distance(
-        torch.from_numpy(vectors.gather(numbers)),
+        torch.from_numpy(vectors.gather(numbers[able])),
         torch.from_numpy(vectors.gather(pool[there])),
         torch.from_numpy(offsets),
         distance_scale=settings.distance_scale,

@@ -319,9 +319,9 @@ def _from(quality: NDArray[np.float32], wanted: float) -> tuple[float, float | N
     ranked = np.sort(quality.astype(np.float64))[::-1]
     ranked = ranked[ranked >= LEAST_QUALITY]
     means = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
-    reached = np.flatnonzero(means >= wanted)
+    # equal values stand or fall together
+    last_of_equals = np.append(ranked[1:] < ranked[:-1], True)[: len(ranked)]
+    reached = np.flatnonzero((means >= wanted) & last_of_equals)
     if not len(reached):
         return NO_RELABELS, None
-    # equal values stand or fall together
-    last = int(np.searchsorted(-ranked, -ranked[reached[-1]], side="right")) - 1
-    return float(ranked[reached[-1]]), float(means[last])
+    return float(ranked[reached[-1]]), float(means[reached[-1]])

@@ -1,5 +1,6 @@
 """Matrices of many rows that may lie in several files: read by block, gathered by number."""
 
+import mmap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,14 @@ class Rows:
 def as_rows(matrix: "Rows | NDArray[Any]") -> Rows:
     """The matrix as `Rows`; an array becomes one piece."""
     return matrix if isinstance(matrix, Rows) else Rows([np.asarray(matrix)])
+
+
+def forget_pages(array: NDArray[Any]) -> None:
+    """Give back what a memory-mapped array holds of its file in memory; any other stays as it is.
+
+    Pages that are needed again come back from the system's cache, where what was written waits for
+    the disk. A pass over a large file then does not end with all of it counted as ours.
+    """
+    if isinstance(array, np.memmap) and array.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
+        mapped: mmap.mmap = array._mmap  # type: ignore[attr-defined]
+        mapped.madvise(mmap.MADV_DONTNEED)

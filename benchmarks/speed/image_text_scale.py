@@ -133,13 +133,16 @@ def _clean(
         "--workers", str(arguments.workers),
     ]  # fmt: skip
     told = {"OMP_NUM_THREADS": str(arguments.threads), "OMP_WAIT_POLICY": "passive"}
-    started, samples = time.perf_counter(), []
-    with subprocess.Popen(command, env=os.environ | told, stdout=subprocess.DEVNULL) as process:
+    started, samples, log = time.perf_counter(), [], out.with_name(f"{out.name}.log")
+    with (
+        log.open("wb") as said,
+        subprocess.Popen(command, env=os.environ | told, stdout=said, stderr=said) as process,
+    ):
         while process.poll() is None:
             samples.append(Sample(time.time(), *tree_use(process.pid)))
             time.sleep(SECONDS_BETWEEN_SAMPLES)
     if process.returncode:
-        raise RuntimeError(f"the run ended with {process.returncode}")
+        raise RuntimeError(f"exit code {process.returncode}: {log.read_text()[-2000:]}")
     wall = time.perf_counter() - started
     usage = os.times()
     return wall, usage.children_user + usage.children_system, samples

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.methods.base import Progress, silent
-from multimodal.rows import BLOCK_ROWS, Rows
+from multimodal.rows import BLOCK_ROWS, Rows, forget_pages
 
 # similarities to centres computed at once: 1024 x 4096 of them are 16 MB
 CENTRE_QUERIES = 1024
 # of one list: a tile of similarities
 TILE_QUERIES, TILE_ROWS = 4096, 8192
+# of a file, read before its pages are given back: 256 MB at 512 columns
+MAPPED_ROWS = 2**18
 # products of unit rows may differ by this with the order of additions; centres closer to each
 # other than that are compared in one fixed order
 DOUBT = 1e-5
@@ -65,10 +67,15 @@ class InvertedLists:
         order = np.argsort(lists, axis=None, kind="stable")
         askers = order // lists.shape[1]
         bounds = np.searchsorted(lists.reshape(-1)[order], np.arange(len(self.centres) + 1))
+        read = 0
         for number in np.flatnonzero(np.diff(bounds)):
             asking = askers[bounds[number] : bounds[number + 1]]
             for first in range(self.offsets[number], self.offsets[number + 1], TILE_ROWS):
                 places = slice(first, min(first + TILE_ROWS, self.offsets[number + 1]))
+                read += places.stop - places.start
+                if read > MAPPED_ROWS:
+                    forget_pages(self.vectors)
+                    read = 0
                 # a copy, as torch wants memory that may be written to
                 held = torch.from_numpy(np.array(self.vectors[places])).float().T
                 for start in range(0, len(asking), TILE_QUERIES):
@@ -130,6 +137,7 @@ def build(
     for start in range(0, len(numbers), BLOCK_ROWS):
         block = rows.gather(numbers[start : start + BLOCK_ROWS])
         vectors[start : start + len(block)] = block
+        forget_pages(vectors)
         progress("filling neighbour lists", (start + len(block)) / len(numbers))
     return InvertedLists(centres, offsets, numbers, vectors)
 

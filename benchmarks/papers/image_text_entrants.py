@@ -128,4 +128,6 @@ def why_not(method: Any, corpus: EmbeddedCorpus) -> str | None:
         return str(error)
     if not corpus.class_names and not isinstance(method, PairCut):
         return f"{method.name} judges labels, these pairs have none"
+    if method.name == "capro_multi_label" and corpus.given_sets is None:
+        return f"{method.name} judges several labels per pair, these have one"
     return None

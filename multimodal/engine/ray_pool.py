@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from multimodal.engine.context import Setup
+from multimodal.engine.local_pool import KEPT_MEMORY
 from multimodal.engine.tasks import Event, Failed, Finished, Task, run_task
 from multimodal.engine.worker import thread_environment
 
@@ -61,9 +62,10 @@ class RayPool:
         self._workers, self._threads, self._gpus = workers or self._cpus, threads, gpus
         self._setup = ray.put(setup)
         self._queue: deque[Task] = deque()
-        self._idle: list[Any] = []
-        self._actors: list[Any] = []
-        self._whole = False
+        # of steps over shards, and of those over the whole corpus
+        self._actors: dict[bool, list[Any]] = {False: [], True: []}
+        self._idle: dict[bool, list[Any]] = {False: [], True: []}
+        self._largest = 0
         self._running: dict[Any, tuple[Task, Any]] = {}
 
     def submit(self, task: Task) -> None:
@@ -82,7 +84,9 @@ class RayPool:
 
     def close(self) -> None:
         """Stop all actors at once, and Ray where it was started here."""
-        self._stop()
+        for whole in (False, True):
+            self._stop(whole)
+        self._running.clear()
         if self._started_here:
             self._ray.shutdown()
 
@@ -91,31 +95,39 @@ class RayPool:
         try:
             event: Event = self._ray.get(reference)
         except self._ray.exceptions.RayActorError:
-            self._actors.remove(actor)
+            self._actors[task.whole].remove(actor)
             return Failed(task, "its worker process died (out of memory?)")
         except self._ray.exceptions.RayError as error:
             event = Failed(task, f"{type(error).__name__}: {str(error).splitlines()[0]}")
-        self._idle.append(actor)
+        self._idle[task.whole].append(actor)
+        if isinstance(event, Finished):
+            self._largest = max(self._largest, event.memory)
         return event
 
     def _assign(self) -> None:
         while self._queue:
-            if self._queue[0].whole != self._whole:
-                if self._running:
-                    return
+            whole = self._queue[0].whole
+            if any(task.whole != whole for task, _ in self._running.values()):
+                return
+            if self._actors[not whole] and not self._room_for_both:
                 # a step over the whole corpus has the processors to itself
-                self._stop()
-                self._whole = self._queue[0].whole
-            if not self._idle:
-                if len(self._actors) >= (1 if self._whole else self._workers):
+                self._stop(not whole)
+            if not self._idle[whole]:
+                if len(self._actors[whole]) >= (1 if whole else self._workers):
                     return
-                self._start()
-            actor = self._idle.pop()
+                self._start(whole)
+            actor = self._idle[whole].pop()
             task = self._queue.popleft()
             self._running[actor.run.remote(task)] = task, actor
 
-    def _start(self) -> None:
-        threads = self._threads if self._whole else 1
+    @property
+    def _room_for_both(self) -> bool:
+        """Whether idle actors may wait, which saves loading their libraries again."""
+        small = not self._gpus and self._largest <= KEPT_MEMORY
+        return small and self._workers + self._threads <= self._cpus
+
+    def _start(self, whole: bool) -> None:
+        threads = self._threads if whole else 1
         path = os.pathsep.join(one for one in sys.path if one)
         actor = (
             self._ray.remote(TaskHost)
@@ -128,12 +140,11 @@ class RayPool:
             )
             .remote(self._setup, threads)
         )
-        self._actors.append(actor)
-        self._idle.append(actor)
+        self._actors[whole].append(actor)
+        self._idle[whole].append(actor)
 
-    def _stop(self) -> None:
-        for actor in self._actors:
+    def _stop(self, whole: bool) -> None:
+        for actor in self._actors[whole]:
             self._ray.kill(actor)
-        self._actors.clear()
-        self._idle.clear()
-        self._running.clear()
+        self._actors[whole].clear()
+        self._idle[whole].clear()

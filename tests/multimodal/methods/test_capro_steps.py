@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -119,6 +120,19 @@ def test_refused_records_stand_in_the_tables(expected):
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_any_number_of_workers_gives_the_same_table(files, expected, tmp_path, workers):
     run = run_request(crawl_request(files), tmp_path / "out", Workforce(workers))
+    assert run.table_hash == expected.table_hash
+
+
+def test_ray_gives_the_same_table(files, expected, tmp_path):
+    ray = pytest.importorskip("ray")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # room for all processes at once: none is started twice
+        ray.init(num_cpus=3, log_to_driver=False, include_dashboard=False)
+    try:
+        run = run_request(crawl_request(files), tmp_path / "out", Workforce(2, ray=True, threads=1))
+    finally:
+        ray.shutdown()
     assert run.table_hash == expected.table_hash
 
 

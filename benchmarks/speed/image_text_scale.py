@@ -12,8 +12,9 @@ system at any time. The floor is one pass over the stored rows.
 
 Run: ``python -m benchmarks.speed.image_text_scale [--rows 500000 1000000 2000000] [--folder DIR]``
 
-With ``--folder`` the corpus stays, and an interrupted run goes on where it stopped (then its wall
-time is that of the last part alone, and "resumed" says so).
+With ``--folder`` corpus and run stay, and an interrupted run goes on where it stopped. "resumed"
+says so; its wall seconds are then those in which some unit was at work, over all parts, and CPU
+seconds and memory those of the last part.
 """
 
 import argparse
@@ -34,7 +35,7 @@ import numpy as np
 from benchmarks.embedded_crawl import CLASSES, IMAGE_COLUMN, crawl_files, read_truth, write_crawl
 from benchmarks.speed.paired import RESULTS, write_result
 from multimodal.rows import Rows
-from multimodal.run_folder import WORK, CleanedRun, open_run
+from multimodal.run_folder import RECORD, WORK, CleanedRun, open_run
 
 ROWS = (500_000, 1_000_000, 2_000_000)
 SECONDS_BETWEEN_SAMPLES = 1.0
@@ -85,9 +86,12 @@ def measure(folder: Path, n_rows: int, arguments: argparse.Namespace) -> dict[st
     write_crawl(folder / "corpus", n_rows, arguments.classes)
     written = time.perf_counter() - started
     out = folder / f"run-{n_rows}-{arguments.classes}"
+    if (out / RECORD).exists():
+        shutil.rmtree(out)  # finished: measured anew
     resumed, before = out.exists(), os.getloadavg()[0]
     wall, cpu, samples = _clean(folder / "corpus", out, n_rows, arguments)
     run = open_run(out)
+    wall = busy_seconds(out, run) if resumed else wall
     peaks = {
         kind: max((s.gigabytes[kind] for s in samples), default=0.0) for kind in KINDS.values()
     }
@@ -133,7 +137,8 @@ def _clean(
         "--workers", str(arguments.workers),
     ]  # fmt: skip
     told = {"OMP_NUM_THREADS": str(arguments.threads), "OMP_WAIT_POLICY": "passive"}
-    started, samples, log = time.perf_counter(), [], out.with_name(f"{out.name}.log")
+    started, before, samples = time.perf_counter(), os.times(), []
+    log = out.with_name(f"{out.name}.log")
     with (
         log.open("wb") as said,
         subprocess.Popen(command, env=os.environ | told, stdout=said, stderr=said) as process,
@@ -144,8 +149,9 @@ def _clean(
     if process.returncode:
         raise RuntimeError(f"exit code {process.returncode}: {log.read_text()[-2000:]}")
     wall = time.perf_counter() - started
-    usage = os.times()
-    return wall, usage.children_user + usage.children_system, samples
+    now = os.times()
+    user, system = now.children_user, now.children_system
+    return wall, user + system - before.children_user - before.children_system, samples
 
 
 def tree_use(root: int) -> tuple[dict[str, float], dict[int, float], float]:
@@ -183,22 +189,35 @@ def step_facts(out: Path, run: CleanedRun, samples: list[Sample]) -> dict[str, A
     """Of each step: seconds summed over units, from begin to end, and what was used meanwhile."""
     facts = {}
     for name, counted in run.record["steps"].items():
-        folder = out if name == "table" else out / WORK / name
-        begins, ends = [], []
-        for path in folder.glob("*_stats.json"):
-            stored, end = json.loads(path.read_text()), path.stat().st_mtime
-            begins.append(end - stored["seconds"])
-            ends.append(end)
-        begin, end = min(begins), max(ends)
+        spans = _spans(out, name)
+        begin, end = min(spans)[0], max(end for _, end in spans)
         during = [sample for sample in samples if begin <= sample.at <= end]
         memory = [sample.gigabytes["proportional"] for sample in during]
         facts[name] = {
             "seconds": counted["seconds"],
             "wall": round(end - begin, 1),
             "cpu": round(during[-1].cpu - during[0].cpu, 1) if during else None,
-            "peak_gigabytes": round(max(memory, default=0.0), 2),
+            "peak_gigabytes": round(max(memory), 2) if during else None,
         }
     return facts
+
+
+def busy_seconds(out: Path, run: CleanedRun) -> float:
+    """Seconds in which at least one unit was at work."""
+    total, until = 0.0, 0.0
+    for begin, end in sorted(span for name in run.record["steps"] for span in _spans(out, name)):
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total
+
+
+def _spans(out: Path, step: str) -> list[tuple[float, float]]:
+    """When each unit of a step began and ended."""
+    ends = {
+        path: path.stat().st_mtime
+        for path in (out if step == "table" else out / WORK / step).glob("*_stats.json")
+    }
+    return [(end - json.loads(path.read_text())["seconds"], end) for path, end in ends.items()]
 
 
 def read_once(out: Path) -> dict[str, float]:

@@ -23,10 +23,14 @@ def compiled_sources(pytestconfig):
     if not sys.dont_write_bytecode or name in os.environ:
         yield
         return
-    folder = str(pytestconfig.cache.mkdir("worker-sources"))
-    environment = {key: value for key, value in os.environ.items() if "BYTECODE" not in key}
-    environment[name] = folder
-    subprocess.run([sys.executable, "-c", WARM], cwd=PROJECT, env=environment, check=True)
-    os.environ[name] = folder
+    os.environ[name] = str(pytestconfig.cache.mkdir("worker-sources"))
+    compile_sources(WARM)
     yield
     del os.environ[name]
+
+
+def compile_sources(imports):
+    """Leave what these imports load compiled, where worker processes look for it."""
+    if sys.dont_write_bytecode:
+        environment = {key: value for key, value in os.environ.items() if "BYTECODE" not in key}
+        subprocess.run([sys.executable, "-c", imports], cwd=PROJECT, env=environment, check=True)

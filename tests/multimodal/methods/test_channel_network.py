@@ -61,7 +61,7 @@ def test_what_is_recorded(case, audit):
     assert {"networks_p_given", "networks_class", "suggested", "margin"} <= set(audit.evidence)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_the_channel_and_correction_beat_plain_networks_on_one_sided_noise(seed):
     made = paired(seed=seed, spread=1.2)
     corpus = made.corpus
@@ -92,7 +92,7 @@ def test_the_channel_and_correction_beat_plain_networks_on_one_sided_noise(seed)
 def test_nobody_is_judged_by_networks_that_saw_its_label(case):
     # labels at random cannot be foretold, unless they were seen
     given = np.random.default_rng(0).integers(0, 4, 600)
-    settings = replace(SMALL, epochs=40, n_members=1)
+    settings = replace(SMALL, epochs=25, n_members=1)
     folds = stratified_folds(given, 3)
     fitted = fit_channel_networks(case.corpus.image, given, 4, folds=folds, settings=settings)
     view = np.concatenate([block for _, block in fitted.blocks()])

@@ -29,6 +29,7 @@ from labelnoise.confident_learning import FILTERS
 from labelnoise.decide import REASONS
 from labelnoise.losses import LOSSES
 from labelnoise.noise import KINDS
+from labelnoise.registry import Registry
 from multimodal.classes import ClassList
 from multimodal.corpus import FORMATS
 from multimodal.corpus.columns import CANDIDATES
@@ -186,6 +187,8 @@ def test_links_lead_to_files(page):
 )
 def test_page_names_every_part(page, names):
     text = (PROJECT / page).read_text()
+    if isinstance(names, Registry):  # other tests of this process may have added parts of theirs
+        names = [name for name in names if not names[name].target.startswith("tests.")]
     assert names
     assert [name for name in names if f"`{name}`" not in text] == []
 

@@ -20,7 +20,7 @@ def crawl(seed, n=40):
 
 
 def pick_plainly(distance, labels, keys, groups, top_k):
-    """{class: samples, best first}, one vote per group."""
+    """{class: samples, best first}, one vote per group, at most half of the class but one."""
     picked = {}
     for c in range(K):
         members = [i for i in range(len(labels)) if labels[i] == c and np.isfinite(distance[i])]
@@ -29,7 +29,7 @@ def pick_plainly(distance, labels, keys, groups, top_k):
             if groups[i] < 0 or groups[i] not in seen:
                 kept.append(i)
                 seen.add(groups[i])
-        picked[c] = kept[:top_k]
+        picked[c] = kept[: min(top_k, max(1, int((labels == c).sum()) // 2))]
     return picked
 
 
@@ -99,7 +99,7 @@ def test_the_smaller_key_wins_a_tie():
 
     core = select_core(
         np.zeros(3, np.float32), np.zeros(3, int), n_classes=1, keys=keys,
-        settings=CoreSettings(top_k=2),
+        settings=CoreSettings(top_k=2, most_share=1.0),
     )  # fmt: skip
 
     assert core.rows.tolist() == [1, 2]

@@ -4,18 +4,69 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec
+from typing import Annotated, ParamSpec
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+import labelnoise
+
 P = ParamSpec("P")
 DEBUG = "LABELNOISE_DEBUG"
 BAD_INPUT, INTERRUPTED = 2, 130
 # what the library raises for input it cannot work with; anything else is a defect and shows itself
 EXPECTED = (ValueError, OSError, ImportError, FloatingPointError)
+
+
+def command_line(name: str, about: str, commands: Sequence[Callable[..., None]]) -> typer.Typer:
+    """A program of several commands that also answers ``--version``.
+
+    Args:
+        name: Of the program.
+        about: One sentence, for ``--help``.
+        commands: In the order of the help.
+    """
+    app = typer.Typer(
+        name=name,
+        help=about,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    for command in commands:
+        app.command()(command)
+
+    def show_version(wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"{name} {labelnoise.__version__}")
+            raise typer.Exit
+
+    @app.callback(help=about)
+    def options(
+        version: Annotated[
+            bool,
+            typer.Option(
+                "--version",
+                help="Show the version and stop.",
+                callback=show_version,
+                is_eager=True,
+            ),
+        ] = False,
+    ) -> None:
+        pass
+
+    return app
+
+
+def run(app: typer.Typer) -> None:
+    """Entry point of a console script."""
+    # on shared cores, threads that spin while they wait for each other cost tenfold; torch reads
+    # this when it is imported, which no module has done yet
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    app()
 
 
 def output() -> Console:

@@ -14,7 +14,7 @@ from multimodal.classes import ClassList
 from multimodal.cleaning import Workforce, run_request
 from multimodal.cleaning_request import CleaningRequest
 from multimodal.engine.job import Hardware
-from multimodal.run_folder import open_run, table_hash
+from multimodal.run_folder import WORK, open_run, table_hash
 from tests.multimodal.engine.toy_parts import (
     CLASSES,
     ToyMeans,
@@ -86,7 +86,7 @@ def test_a_method_may_bring_steps_of_its_own(corpus, expected, tmp_path):
     # another method leaves none: those of this one go
     run = run_request(request(corpus), tmp_path / "out", InProcess(), force=True)
     assert run.neighbours("00001") is None
-    assert not (tmp_path / "out/work/toy-verdicts").exists()
+    assert not (tmp_path / "out" / WORK / "toy-verdicts").exists()
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])

@@ -10,6 +10,7 @@ import pytest
 from multimodal.engine.local_pool import LocalPool
 from multimodal.engine.running import StepFailed, run_steps
 from multimodal.engine.steps import Step, check_steps
+from multimodal.run_folder import WORK
 from tests.multimodal.engine.toy_steps import Here, calls, product, toy_setup
 
 ALL = ["read s0", "read s1", "read s2", "read s3", "share s0", "share s1", "share s2", "share s3",
@@ -162,15 +163,17 @@ def wait_for(path, process):
 
 
 @pytest.mark.parametrize(
-    "landmark", ["calls.log", "out/work/read/s1_stats.json", "out/work/total/_all_stats.json"]
+    "landmark",
+    ["calls.log", f"out/{WORK}/read/s1_stats.json", f"out/{WORK}/total/_all_stats.json"],
 )
 def test_killed_anywhere_and_started_again(tmp_path, expected, landmark):
     process = start(tmp_path)
     wait_for(tmp_path / landmark, process)
     process.kill()
     process.wait()
-    (tmp_path / "out/work/read/.s3.npy.1.tmp").parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / "out/work/read/.s3.npy.1.tmp").write_text("half")
+    half = tmp_path / "out" / WORK / "read" / ".s3.npy.1.tmp"
+    half.parent.mkdir(parents=True, exist_ok=True)
+    half.write_text("half")
     setup = toy_setup(tmp_path)
     run(setup, workers=2)
     assert product(setup) == expected

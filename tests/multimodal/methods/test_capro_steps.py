@@ -21,7 +21,7 @@ from multimodal.explanation import explain_pair
 from multimodal.methods.capro import Capro
 from multimodal.methods.capro_steps import SHOWN
 from multimodal.neighbours import find_neighbours
-from multimodal.run_folder import open_run
+from multimodal.run_folder import WORK, open_run
 from multimodal.stable_order import stable_keys
 from tests.multimodal.engine.toy_steps import Here
 from tests.multimodal.engine.worker_sources import compile_sources, compiled_sources
@@ -166,7 +166,7 @@ def die_in(files, out, step):
     """Begin a run that is killed when the first file of a step would get its name."""
 
     def hook(event, arguments):
-        if event == "os.rename" and f"/work/{step}/" in str(arguments[1]):
+        if event == "os.rename" and f"/{WORK}/{step}/" in str(arguments[1]):
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)

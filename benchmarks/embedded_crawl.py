@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from labelnoise.atomic_files import replacing
-from multimodal.classes import read_classes
+from labelnoise.class_list import read_classes
 from multimodal.encoders import make_text_encoder
 from multimodal.encoders.base import TextEncoder
 from multimodal.encoders.cache import EmbeddingCache, content_digest

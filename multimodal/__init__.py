@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from labelnoise.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from labelnoise.class_list import ClassList, read_classes
     from multimodal.arrays import clean_embeddings
-    from multimodal.classes import ClassList, read_classes
     from multimodal.cleaning import Workforce, clean, run_request
     from multimodal.cleaning_request import CleaningRequest
     from multimodal.corpus import open_corpus
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MODULES: dict[str, str] = {
     "CLEANING_METHODS": "multimodal.methods",
-    "ClassList": "multimodal.classes",
+    "ClassList": "labelnoise.class_list",
     "CleanedRun": "multimodal.run_folder",
     "CleaningRequest": "multimodal.cleaning_request",
     "ENCODERS": "multimodal.encoders",
@@ -35,7 +35,7 @@ _MODULES: dict[str, str] = {
     "label_columns": "multimodal.dataset_map",
     "open_corpus": "multimodal.corpus",
     "open_run": "multimodal.run_folder",
-    "read_classes": "multimodal.classes",
+    "read_classes": "labelnoise.class_list",
     "run_request": "multimodal.cleaning",
 }
 

@@ -22,7 +22,7 @@ from multimodal.estimates import Estimate, estimate
 from multimodal.run_folder import CleanedRun, open_run
 
 if TYPE_CHECKING:
-    from multimodal.classes import ClassList
+    from labelnoise.class_list import ClassList
     from multimodal.corpus.base import Corpus
     from multimodal.corpus.sources import Source
     from multimodal.methods.base import CleaningMethod

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import labelnoise
-from multimodal.classes import ClassList, read_classes
+from labelnoise.class_list import ClassList, read_classes
 from multimodal.corpus import ColumnNames, ImageLimits, open_corpus
 from multimodal.corpus.base import Corpus
 from multimodal.corpus.images import ImageHygiene

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from multimodal.classes import ClassList
+from labelnoise.class_list import ClassList
 
 # related synsets in the order their texts are joined
 RELATIONS = (

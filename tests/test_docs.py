@@ -25,12 +25,12 @@ from graphnoise.graph import LabelledGraph, graph_from_arrays
 from graphnoise.local_clusters import CLUSTER_METHODS, ROUNDINGS
 from graphnoise.methods import METHODS
 from graphnoise.methods.erase_settings import PRESETS
+from labelnoise.class_list import ClassList
 from labelnoise.confident_learning import FILTERS
 from labelnoise.decide import REASONS
 from labelnoise.losses import LOSSES
 from labelnoise.noise import KINDS
 from labelnoise.registry import Registry
-from multimodal.classes import ClassList
 from multimodal.corpus import FORMATS
 from multimodal.corpus.columns import CANDIDATES
 from multimodal.encoders import ENCODERS

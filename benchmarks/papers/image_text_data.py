@@ -22,7 +22,7 @@ from benchmarks.flickr8k import (
 from benchmarks.image_features import read_features
 from benchmarks.simulated_crawl import ORDER, simulated_crawl
 from labelnoise.audit import NO_LABEL
-from multimodal.classes import ClassList, read_classes
+from labelnoise.class_list import ClassList, read_classes
 from multimodal.embedded import EmbeddedCorpus
 from multimodal.encoders import make_image_encoder, make_text_encoder
 from multimodal.encoders.batches import encode_images, encode_texts

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from multimodal.classes import ClassList
+from labelnoise.class_list import ClassList
 from multimodal.corpus.images import ImageHygiene, ImageLimits
 from multimodal.text_cleaning import TextCleaning
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from multimodal.classes import ClassList
+from labelnoise.class_list import ClassList
 from multimodal.engine.context import StepContext
 from multimodal.engine.ingest import RAW
 from multimodal.records import TEXT_FIELDS, Problem

@@ -29,7 +29,7 @@ from benchmarks.papers.image_text_metrics import (
     probe_accuracy,
 )
 from labelnoise.audit import LabelAudit
-from multimodal.classes import read_classes
+from labelnoise.class_list import read_classes
 from multimodal.methods import CLEANING_METHODS
 from tests.multimodal.methods.planted import planted
 

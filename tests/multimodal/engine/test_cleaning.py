@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multimodal.classes import ClassList
+from labelnoise.class_list import ClassList
 from multimodal.cleaning import Workforce, run_request
 from multimodal.cleaning_request import CleaningRequest
 from multimodal.engine.job import Hardware

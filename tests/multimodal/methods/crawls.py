@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from labelnoise.class_list import ClassList
 from labelnoise.registry import Entry
-from multimodal.classes import ClassList
 from multimodal.cleaning_request import CleaningRequest
 from multimodal.embedded import EmbeddedCorpus
 from multimodal.encoders import ENCODERS

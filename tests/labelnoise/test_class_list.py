@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multimodal.classes import ClassList, fold_plural, read_classes, write_classes
+from labelnoise.class_list import ClassList, fold_plural, read_classes, write_classes
 
 CLOTHES = ClassList(
     ("Shirts", "Tshirts", "Sports Shoes", "Watches", "Bow-Tie", "Jewellery Set"),

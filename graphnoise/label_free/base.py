@@ -165,6 +165,10 @@ class Recipe(Protocol):
         """Whether `run` needs the zero-shot prior."""
         ...
 
+    def first_nodes(self, situation: Situation, budget: int) -> NDArray[np.int64]:
+        """Nodes that `run` asks about before it has seen an answer ``[<= budget]``, in order."""
+        ...
+
     def run(
         self,
         oracle: Oracle,

@@ -2,7 +2,8 @@
 
 from labelnoise.registry import Entry, Registry
 
-# a target is called with (spec, options) by `graphnoise.annotators.choosing.make_annotator`
+# `graphnoise.annotators.choosing.make_annotator` calls TARGET.from_spec(spec, options, graph) with
+# an `AnnotatorSpec`, `AnnotatorOptions` and a `TextGraph` or None
 ANNOTATORS = Registry(
     "annotator",
     {

@@ -95,6 +95,7 @@ def graph_from_arrays(
     truth: ArrayLike | None = None,
     node_names: NDArray[Any] | None = None,
     texts: tuple[str, ...] | None = None,
+    labels_required: bool = True,
 ) -> LabelledGraph:
     """Check arrays and bring them into the form every method reads.
 
@@ -116,6 +117,8 @@ def graph_from_arrays(
         truth: Clean labels ``[N]`` for scoring, where known; `UNLABELLED` where not.
         node_names: Distinct ids ``[N]`` to report instead of positions.
         texts: Text of each node, shown in reports.
+        labels_required: False for a graph that is still to be labelled: there may be no label and
+            no class, `masks` are not read, and every label there is counts as training.
 
     Raises:
         ValueError: An end point, label, feature or weight out of range or not a number, a
@@ -130,14 +133,18 @@ def graph_from_arrays(
             raise ValueError(f"{key} must have one entry per label, {n_nodes}, got {len(array)}")
     checked = check_features(features, n_nodes)
     adjacency = _symmetric_csr(np.asarray(edge_index), edge_weight, n_nodes, notes)
-    names = _class_names(class_names, given if clean is None else np.concatenate([given, clean]))
+    known = given if clean is None else np.concatenate([given, clean])
+    names = _class_names(class_names, known, at_least=2 if labels_required else 0)
     check_labels(given, given != UNLABELLED, len(names))
     if clean is not None:
         check_labels(clean, clean != UNLABELLED, len(names))
     if node_names is not None:
         _refuse_repeated("node_names", np.asarray(node_names))
-    train, validation, test = _split(given, masks or {}, seed, notes)
-    empty = np.setdiff1d(np.arange(len(names)), given[train])
+    if labels_required:
+        train, validation, test = _split(given, masks or {}, seed, notes)
+    else:
+        train, validation, test = given != UNLABELLED, *np.zeros((2, n_nodes), bool)
+    empty = np.setdiff1d(np.arange(len(names)), given[train]) if labels_required else ()
     if len(empty):
         notes.append(f"{len(empty)} classes have no training node: {[names[k] for k in empty[:5]]}")
     return LabelledGraph(
@@ -195,10 +202,12 @@ def _label_array(argument: str, labels: ArrayLike) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def _class_names(names: Sequence[str] | None, known: NDArray[np.int64]) -> tuple[str, ...]:
+def _class_names(
+    names: Sequence[str] | None, known: NDArray[np.int64], *, at_least: int = 2
+) -> tuple[str, ...]:
     if names is None:
         names = [str(k) for k in range(int(known.max(initial=UNLABELLED)) + 1)]
-    if len(names) < 2:
+    if len(names) < at_least:
         raise ValueError(f"labels must name at least 2 classes, found {len(names)}")
     _refuse_repeated("class_names", np.asarray(names))
     return tuple(names)

@@ -124,11 +124,16 @@ def text_graph(
     from graphnoise.pyg import as_graph
     from labelnoise.class_list import read_classes
 
-    graph = load_graph(data, root=root) if isinstance(data, str | Path) else as_graph(data)
+    if isinstance(data, str | Path):
+        graph = load_graph(data, root=root, labels_required=False)
+    else:
+        graph = as_graph(data)
     found = graph.texts if texts is None else tuple(texts)
     if found is None:
         raise ValueError(f"graph {graph.name!r} has no texts: give texts=, or a column 'text'")
     if classes is None:
+        if len(graph.class_names) < 2:
+            raise ValueError(f"graph {graph.name!r} names no classes: give classes=")
         chosen = ClassList(graph.class_names)
     elif isinstance(classes, ClassList):
         chosen = classes

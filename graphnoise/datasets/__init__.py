@@ -49,7 +49,11 @@ DATASETS = Registry(
 
 
 def load_graph(
-    name_or_path: str | Path, *, root: Path | str | None = None, seed: int = 0
+    name_or_path: str | Path,
+    *,
+    root: Path | str | None = None,
+    seed: int = 0,
+    labels_required: bool = True,
 ) -> "LabelledGraph":
     """Load a data set of `DATASETS`, or the caller's own graph from a folder or file.
 
@@ -64,6 +68,7 @@ def load_graph(
             (`graphnoise.datasets.files`). A name wins over a file called the same.
         root: Folder to look in first; files may lie there as PyG's loaders keep them.
         seed: Of splits that are drawn; published splits ignore it.
+        labels_required: False takes a path to a graph that is still to be labelled.
 
     Raises:
         ValueError: No such data set or path, or a file that cannot be right.
@@ -74,7 +79,7 @@ def load_graph(
         if path.exists():
             from graphnoise.datasets.files import load_path
 
-            return load_path(path, seed=seed)
+            return load_path(path, seed=seed, labels_required=labels_required)
         if path.suffix or len(path.parts) > 1:
             raise ValueError(f"no file or folder {name!r}, and no data set of that name")
     loader = DATASETS.load(name.lower())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from graphnoise.graph import LabelledGraph, graph_from_arrays
+from graphnoise.graph import UNLABELLED, LabelledGraph, graph_from_arrays
 
 SUFFIXES = (".npz", ".safetensors")
 MASKS = {"train": "train_mask", "validation": "val_mask", "test": "test_mask"}
@@ -20,12 +20,13 @@ TEXT_KEYS = ("class_names", "node_names", "texts", "name")
 STRINGS = "strings"
 
 
-def load_path(path: Path, *, seed: int = 0) -> LabelledGraph:
+def load_path(path: Path, *, seed: int = 0, labels_required: bool = True) -> LabelledGraph:
     """Load a graph from a folder of tables or a single file.
 
     Args:
         path: Folder (see `graphnoise.datasets.tables`), ``.npz`` or ``.safetensors``.
         seed: Of the validation nodes held out where the input names none.
+        labels_required: False for a graph that is still to be labelled.
 
     Raises:
         ValueError: Another kind of file, or bad content.
@@ -33,11 +34,11 @@ def load_path(path: Path, *, seed: int = 0) -> LabelledGraph:
     if path.is_dir():
         from graphnoise.datasets.tables import load_tables
 
-        return load_tables(path, seed=seed)
-    return load_file(path, seed=seed)
+        return load_tables(path, seed=seed, labels_required=labels_required)
+    return load_file(path, seed=seed, labels_required=labels_required)
 
 
-def load_file(path: Path, *, seed: int = 0) -> LabelledGraph:
+def load_file(path: Path, *, seed: int = 0, labels_required: bool = True) -> LabelledGraph:
     """Load a graph from an ``.npz`` or ``.safetensors`` file. Pickled objects are never read.
 
     Keys, as the attributes of PyG's ``Data``: ``edge_index`` ``[2, E]``; ``x`` ``[N, F]``, or
@@ -50,6 +51,8 @@ def load_file(path: Path, *, seed: int = 0) -> LabelledGraph:
     Args:
         path: The file.
         seed: Of the validation nodes held out where there is no ``val_mask``.
+        labels_required: False for a graph that is still to be labelled: the masks are not read,
+            and ``y`` may be missing, and so may ``x`` (a column of zeros takes its place).
 
     Raises:
         ValueError: A key is missing or holds objects; or what `graph_from_arrays` refuses.
@@ -59,6 +62,8 @@ def load_file(path: Path, *, seed: int = 0) -> LabelledGraph:
     content = _read_npz(path) if path.suffix == ".npz" else _read_safetensors(path)
     if "adj_data" in content:
         return _from_archive(path, seed)
+    if not labels_required:
+        content |= _placeholders(content)
     missing = [key for key in ("edge_index", "y") if key not in content]
     if missing:
         raise ValueError(f"{path} has no key {missing[0]!r}; found {sorted(content)}")
@@ -78,6 +83,7 @@ def load_file(path: Path, *, seed: int = 0) -> LabelledGraph:
             truth=content.get("y_true"),
             node_names=None if node_names is None else np.asarray(node_names),
             texts=None if texts is None else tuple(map(str, texts)),
+            labels_required=labels_required,
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -176,6 +182,17 @@ def _texts(coded: str | bytes, path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path}: {STRINGS!r} is no JSON: {error}") from error
     return {key: value for key, value in strings.items() if key in TEXT_KEYS}
+
+
+def _placeholders(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in for labels and features that a graph to be labelled need not have."""
+    n_nodes = next((len(content[key]) for key in ("texts", "x", "y") if key in content), 0)
+    values: dict[str, Any] = {}
+    if "y" not in content:
+        values["y"] = np.full(n_nodes, UNLABELLED, np.int64)
+    if "x" not in content and "x_data" not in content:
+        values["x"] = np.zeros((n_nodes, 1), np.float32)
+    return values
 
 
 def _features(content: Mapping[str, Any]) -> Any:

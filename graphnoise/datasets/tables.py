@@ -15,7 +15,7 @@ FORMATS = (".csv", ".parquet")
 NODE_COLUMNS = ("id", "label", "truth", "split", "text")
 
 
-def load_tables(folder: Path, *, seed: int = 0) -> LabelledGraph:
+def load_tables(folder: Path, *, seed: int = 0, labels_required: bool = True) -> LabelledGraph:
     """Load ``nodes.csv`` and ``edges.csv`` (or ``.parquet``) from a folder.
 
     ``nodes``: ``id`` (distinct), ``label`` (class name or number, empty where there is none);
@@ -30,12 +30,17 @@ def load_tables(folder: Path, *, seed: int = 0) -> LabelledGraph:
     Args:
         folder: Holds the files.
         seed: Of the validation nodes held out where there is no ``split``.
+        labels_required: False for a graph that is still to be labelled: the column ``label`` may
+            be missing or empty, and so may the features (one column of zeros takes their place).
 
     Raises:
         ValueError: A file or column is missing, an id repeats or is unknown, a label, split,
             weight or feature cannot be read; the message names file, column and row.
     """
-    nodes_file, nodes = _table(folder, "nodes", ("id", "label"))
+    needed = ("id", "label") if labels_required else ("id",)
+    nodes_file, nodes = _table(folder, "nodes", needed)
+    if "label" not in nodes:
+        nodes["label"] = ""
     edges_file, edges = _table(folder, "edges", ("source", "target"))
     position = _positions(nodes["id"], nodes_file)
     columns = [key for key in ("label", "truth") if key in nodes]
@@ -47,9 +52,9 @@ def load_tables(folder: Path, *, seed: int = 0) -> LabelledGraph:
     try:
         return graph_from_arrays(
             np.stack(ends),
-            _features(folder, nodes, nodes_file),
+            _features(folder, nodes, nodes_file, required=labels_required),
             labels["label"],
-            masks=_masks(nodes, labels["label"], nodes_file),
+            masks=_masks(nodes, labels["label"], nodes_file) if labels_required else None,
             edge_weight=weight,
             class_names=class_names,
             seed=seed,
@@ -57,6 +62,7 @@ def load_tables(folder: Path, *, seed: int = 0) -> LabelledGraph:
             truth=labels.get("truth"),
             node_names=_ids(nodes["id"]),
             texts=tuple(nodes["text"]) if "text" in nodes else None,
+            labels_required=labels_required,
         )
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error
@@ -138,7 +144,7 @@ def _masks(
     return {name: mask for name, mask in masks.items() if mask.any()}
 
 
-def _features(folder: Path, nodes: "DataFrame", path: Path) -> NDArray[Any]:
+def _features(folder: Path, nodes: "DataFrame", path: Path, *, required: bool) -> NDArray[Any]:
     columns = [key for key in nodes if key not in NODE_COLUMNS]
     stored = folder / "features.npy"
     if stored.is_file():
@@ -149,6 +155,8 @@ def _features(folder: Path, nodes: "DataFrame", path: Path) -> NDArray[Any]:
         if features.ndim != 2 or len(features) != len(nodes):
             raise ValueError(f"{stored} must be [{len(nodes)}, F], got {features.shape}")
         return features
+    if not columns and not required:
+        return np.zeros((len(nodes), 1), np.float32)
     if not columns:
         raise ValueError(f"{path} has no feature columns, and there is no {stored.name} beside it")
     return np.stack([_numbers(nodes[key], path) for key in columns], axis=1)

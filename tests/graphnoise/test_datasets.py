@@ -623,3 +623,25 @@ def test_source_folders_are_those_of_this_python():
     folders = python_modules.source_folders()
     assert any((folder / "json" / "__init__.py").is_file() for folder in folders)
     assert any((folder / "numpy" / "__init__.py").is_file() for folder in folders)
+
+
+def test_graph_still_to_be_labelled_needs_neither_labels_nor_features(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "edges.csv").write_text("source,target\na,b\nb,c\n")
+    (folder / "nodes.csv").write_text("id,text\na,one\nb,\nc,three\n")
+    with pytest.raises(ValueError, match="no column 'label'"):
+        load_graph(folder)
+    graph = load_graph(folder, labels_required=False)
+    assert graph.texts == ("one", "", "three")
+    assert (graph.given == -1).all()
+    assert not graph.train.any()
+    assert graph.adjacency.nnz == 4
+    arrays = {"edge_index": np.array([[0, 1], [1, 2]]), "texts": np.array(["one", "two", "three"])}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    assert load_graph(tmp_path / "mine.npz", labels_required=False).features.shape == (3, 1)
+    # labels that are there count as training, all of them, and masks are not read
+    np.savez(tmp_path / "some.npz", **arrays, y=np.array([0, -1, 1]), test_mask=np.ones(3, bool))
+    some = load_graph(tmp_path / "some.npz", labels_required=False)
+    assert some.train.tolist() == [True, False, True]
+    assert not any("held out" in note or "classes" in note for note in some.notes)

@@ -3,10 +3,11 @@
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 
 from graphnoise.annotators.base import Usage
+from graphnoise.annotators.budget_text import read_caps
 
 # whole numbers of a cost
 COUNTED = (
@@ -47,6 +48,29 @@ class Budget:
             cap = getattr(self, name)
             if cap is not None and not (cap >= 0 and math.isfinite(cap)):
                 raise ValueError(f"{name} must be at least 0 and finite, got {cap}")
+
+    @classmethod
+    def parse(cls, texts: str | Iterable[str]) -> "Budget":
+        """A budget as a person writes it: "200", "50k tokens", "$0.50", "30min".
+
+        Args:
+            texts: One text per cap; one text may hold several, separated by commas. A bare number
+                caps calls. Nothing sets no cap.
+
+        Raises:
+            ValueError: Not a cap, or the same cap twice.
+
+        Example:
+            >>> Budget.parse("200, $0.50")
+            Budget(calls=200, tokens=None, money=0.5, seconds=None)
+        """
+        return cls(**read_caps(texts))  # type: ignore[arg-type]
+
+    def describe(self) -> str:
+        """The caps in words, "" for none; `parse` reads them again."""
+        words = {"calls": "{} calls", "tokens": "{} tokens", "money": "${}", "seconds": "{}s"}
+        caps = ((form, getattr(self, name)) for name, form in words.items())
+        return ", ".join(form.format(_decimal(cap)) for form, cap in caps if cap is not None)
 
 
 class BudgetPurse:
@@ -192,6 +216,10 @@ def unkept_cap(money: float) -> str:
         f"a budget of ${money:g} cannot be kept: the price of this model is unknown; give it in a"
         " file of prices, or cap calls or tokens instead"
     )
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _check_positive(usage: Usage) -> None:

@@ -15,10 +15,11 @@ KINDS = {
     "repair": "A second question after a reply that could not be read.",
     "probe": "A small request that finds out what the endpoint can do.",
     "retry": "An attempt that failed and was sent again; its question has a row of its own.",
+    "sample": "A further sample of a question, where the server gives one per request.",
     "batch": "A line of a batch file that was collected.",
 }
-# kinds that are no question and so no call of a method's budget
-NO_CALLS = ("retry",)
+# kinds that are no question and so no call of a method's budget; their tokens and money count
+NO_CALLS = ("retry", "probe", "sample")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labelnoise.audit import NO_LABEL, LabelAudit
+from labelnoise.text_encoders.unit_rows import unit_rows
 from multimodal.embedded import EmbeddedCorpus
-from multimodal.encoders.unit_rows import unit_rows
 from multimodal.methods.base import CleaningMethod
 from multimodal.methods.configured import configured
 from multimodal.rows import Rows

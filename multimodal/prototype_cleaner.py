@@ -11,9 +11,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from labelnoise.audit import LabelAudit
+from labelnoise.text_encoders.unit_rows import unit_rows
 from multimodal.arrays import clean_embeddings
 from multimodal.calibration import CalibrationSettings, choose_tau, held_out_core
-from multimodal.encoders.unit_rows import unit_rows
 from multimodal.probe import out_of_fold_probe, stratified_folds
 from multimodal.rows import Rows
 from multimodal.stable_order import stable_keys

@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from labelnoise.text_encoders.unit_rows import unit_rows
 from multimodal.encoders.base import TextEncoder
 from multimodal.encoders.batches import encode_texts
-from multimodal.encoders.unit_rows import unit_rows
 
 ClassText = Literal["chunks", "single"]
 CLASS_TEXTS: tuple[ClassText, ...] = ("chunks", "single")

@@ -41,12 +41,12 @@ ENCODERS = Registry(
             "CLIP, ICML 2021; SigLIP, ICCV 2023",
         ),
         "sentence": Entry(
-            "multimodal.encoders.sentence:FAMILY",
+            "multimodal.encoders.texts:SENTENCE",
             "texts by a sentence-transformers model, e.g. sentence:all-mpnet-base-v2",
             "Sentence-BERT, EMNLP 2019",
         ),
         "minilm": Entry(
-            "multimodal.encoders.minilm:FAMILY",
+            "multimodal.encoders.texts:MINILM",
             "texts by all-MiniLM-L6-v2 from the wheel of the extra minilm; no download",
             "MiniLM, NeurIPS 2020; CAPro's text encoder",
         ),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from labelnoise.text_encoders.placement import encoder_key, place, weights_digest
+from labelnoise.text_encoders.unit_rows import unit_rows
 from multimodal.encoders.base import EncoderSettings, Family
-from multimodal.encoders.placement import encoder_key, place, weights_digest
-from multimodal.encoders.unit_rows import unit_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -1,18 +1,17 @@
 """Image and text towers of CLIP and SigLIP as transformers has them, from the hub or a folder."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelnoise.text_encoders.loading import quiet_loading, tokenizer_digest
+from labelnoise.text_encoders.placement import Placement, encoder_key, place, shared, weights_digest
+from labelnoise.text_encoders.text_batches import CPU_TEXTS, GPU_TEXTS, text_rows
+from labelnoise.text_encoders.unit_rows import unit_rows
 from multimodal.encoders.base import EncoderSettings, Family
-from multimodal.encoders.placement import Placement, encoder_key, place, shared, weights_digest
-from multimodal.encoders.text_batches import CPU_TEXTS, GPU_TEXTS, text_rows
-from multimodal.encoders.unit_rows import unit_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -115,27 +114,6 @@ class TransformersTextEncoder:
         with torch.inference_mode(), placement.autocast():
             found = _tensor(self._towers.model.get_text_features(**passed))
         return found.float().cpu().numpy()
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """No progress bars of transformers while a model is read; ours are shown instead."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def tokenizer_digest(tokenizer: Any) -> str:
-    """Hash of how a tokenizer cuts texts, taken before its first use (use leaves traces)."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = backend.to_str() if backend is not None else str(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(rules.encode()).hexdigest()
 
 
 def _source(name: str) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelnoise.text_encoders.placement import Placement, encoder_key, place, shared, weights_digest
+from labelnoise.text_encoders.text_batches import CPU_TEXTS, GPU_TEXTS, text_rows
+from labelnoise.text_encoders.unit_rows import unit_rows
 from multimodal.encoders.base import EncoderSettings, Family
-from multimodal.encoders.placement import Placement, encoder_key, place, shared, weights_digest
-from multimodal.encoders.text_batches import CPU_TEXTS, GPU_TEXTS, text_rows
-from multimodal.encoders.unit_rows import unit_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image

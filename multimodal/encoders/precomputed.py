@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from labelnoise.text_encoders.placement import encoder_key
+from labelnoise.text_encoders.unit_rows import unit_rows
 from multimodal.encoders.base import EncoderSettings, Family
-from multimodal.encoders.placement import encoder_key
-from multimodal.encoders.unit_rows import unit_rows
 from multimodal.records import Record
 
 # tried in this order beside rows.npy when the spec names no list of ids

@@ -11,9 +11,9 @@ from PIL import Image
 
 from labelnoise.audit import LabelAudit
 from labelnoise.registry import Entry
+from labelnoise.text_encoders.unit_rows import unit_rows
 from multimodal.encoders import ENCODERS
 from multimodal.encoders.base import Family
-from multimodal.encoders.unit_rows import unit_rows
 from multimodal.engine.embedded_files import open_embedded
 from multimodal.engine.judge import AUDIT, NEIGHBOURS
 from multimodal.engine.layout import read_layout

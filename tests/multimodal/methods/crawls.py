@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from labelnoise.class_list import ClassList
 from labelnoise.registry import Entry
+from labelnoise.text_encoders.unit_rows import unit_rows
 from multimodal.cleaning_request import CleaningRequest
 from multimodal.embedded import EmbeddedCorpus
 from multimodal.encoders import ENCODERS
 from multimodal.encoders.base import Family
-from multimodal.encoders.unit_rows import unit_rows
 from multimodal.methods.capro import Capro
 from multimodal.methods.capro_multi_label import CaproMultiLabel
 from multimodal.rows import Rows

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal.encoders.unit_rows import unit_rows
+from labelnoise.text_encoders.unit_rows import unit_rows
 
 # texts of a batch are padded to the longest, so more of them cost little on a GPU only
 GPU_TEXTS = 256

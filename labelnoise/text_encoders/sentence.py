@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal.encoders.base import EncoderSettings, Family
-from multimodal.encoders.huggingface import quiet_loading, tokenizer_digest
-from multimodal.encoders.placement import encoder_key, place, weights_digest
-from multimodal.encoders.text_batches import CPU_TEXTS, GPU_TEXTS
-from multimodal.encoders.unit_rows import unit_rows
+from labelnoise.text_encoders.base import EncoderSettings
+from labelnoise.text_encoders.loading import quiet_loading, tokenizer_digest
+from labelnoise.text_encoders.placement import encoder_key, place, weights_digest
+from labelnoise.text_encoders.text_batches import CPU_TEXTS, GPU_TEXTS
+from labelnoise.text_encoders.unit_rows import unit_rows
 
 
 class SentenceEncoder:
@@ -60,6 +60,3 @@ class SentenceEncoder:
                 convert_to_numpy=True,
             )
         return unit_rows(rows)
-
-
-FAMILY = Family(text=SentenceEncoder)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
-from multimodal.encoders.base import EncoderSettings, Precision
+from labelnoise.text_encoders.base import EncoderSettings, Precision
 
 if TYPE_CHECKING:
     import torch
@@ -86,7 +86,7 @@ def encoder_key(family: str, facts: Mapping[str, Any]) -> str:
     """A name for files: the family and a hash of everything that changes a row.
 
     Args:
-        family: Name in `multimodal.encoders.ENCODERS`.
+        family: Name of the family of encoders.
         facts: Plain values: model, weights, preprocessing, precision, layer.
     """
     written = json.dumps(facts, sort_keys=True, ensure_ascii=True)

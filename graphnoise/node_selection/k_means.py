@@ -1,0 +1,178 @@
+"""k-means for as many clusters as a budget has calls: thousands, over a large graph.
+
+Seeding and most rounds read a sample of the rows, the last rounds all of them; rows meet centres
+in blocks, so that nothing of size N x K is ever held.
+"""
+
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class KMeansSettings:
+    """How long and on how much k-means works.
+
+    Attributes:
+        rounds: Most rounds on the sample (or on all rows where the sample is all of them).
+        rounds_on_all: Rounds on all rows after those on a sample.
+        tolerance: Stop when the mean squared distance falls by a smaller share.
+        sample_per_cluster: Rows read per cluster; 64 leave the objective within about 1 % of that
+            of all rows.
+        seeding_per_cluster: Rows per cluster that k-means++ reads; it takes one step per cluster.
+        block: Rows held against all centres at once.
+    """
+
+    rounds: int = 60
+    rounds_on_all: int = 2
+    tolerance: float = 1e-4
+    sample_per_cluster: int = 64
+    seeding_per_cluster: int = 24
+    block: int = 8192
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "sample_per_cluster", "seeding_per_cluster", "block"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.rounds_on_all < 0 or self.tolerance < 0:
+            raise ValueError(
+                "rounds_on_all and tolerance must not be negative,"
+                f" got {self.rounds_on_all} and {self.tolerance}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """A clustering of rows.
+
+    Attributes:
+        centres: ``[K, D]`` float32.
+        cluster: Of each row ``[N]`` int64, its nearest centre.
+        distance: Of each row to that centre ``[N]`` float32.
+    """
+
+    centres: Rows
+    cluster: NDArray[np.int64]
+    distance: Rows
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Rows per cluster ``[K]``."""
+        return np.bincount(self.cluster, minlength=len(self.centres))
+
+    @property
+    def objective(self) -> float:
+        """Mean squared distance of a row to its centre."""
+        return float(np.square(self.distance, dtype=np.float64).mean())
+
+
+def k_means(
+    rows: Rows, n_clusters: int, *, seed: int, settings: KMeansSettings | None = None
+) -> Clusters:
+    """Clusters of rows: greedy k-means++, then rounds of assigning and averaging.
+
+    A cluster left without rows moves to a row that is farthest from its centre. Fewer different
+    rows than clusters leave some empty.
+
+    Args:
+        rows: ``[N, D]`` float32, finite, at least one.
+        n_clusters: K, in ``1 .. N``.
+        seed: Of the sample and of k-means++.
+        settings: Amount of work; None takes the defaults.
+
+    Raises:
+        ValueError: `n_clusters` is out of range.
+    """
+    settings = KMeansSettings() if settings is None else settings
+    if not 1 <= n_clusters <= len(rows):
+        raise ValueError(f"n_clusters must lie in 1 .. {len(rows)} rows, got {n_clusters}")
+    rng = np.random.default_rng(seed)
+    sample = _draw(rows, n_clusters * settings.sample_per_cluster, rng)
+    few = _draw(sample, n_clusters * settings.seeding_per_cluster, rng)
+    centres = _spread_out(few, n_clusters, rng)
+    centres = _improve(sample, centres, settings.rounds, settings)
+    if len(sample) < len(rows):
+        centres = _improve(rows, centres, settings.rounds_on_all, settings)
+    return Clusters(centres, *nearest_centre(rows, centres, block=settings.block))
+
+
+def nearest_centre(
+    rows: Rows, centres: Rows, *, block: int = 8192
+) -> tuple[NDArray[np.int64], Rows]:
+    """Nearest centre of each row ``[N]`` and the distance to it ``[N]``."""
+    half_squares = np.einsum("kd,kd->k", centres, centres) / 2
+    cluster = np.empty(len(rows), np.int64)
+    distance = np.empty(len(rows), np.float32)
+    for first in range(0, len(rows), block):
+        part = rows[first : first + block]
+        # |x - c|^2 / 2 less |x|^2 / 2: the nearest, without the rounding of near rows in |x - c|
+        nearest = (half_squares - part @ centres.T).argmin(axis=1)
+        cluster[first : first + block] = nearest
+        distance[first : first + block] = np.linalg.norm(part - centres[nearest], axis=1)
+    return cluster, distance
+
+
+def _draw(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
+    if count >= len(rows):
+        return rows
+    return rows[np.sort(rng.choice(len(rows), count, replace=False))]
+
+
+def _spread_out(rows: Rows, n_clusters: int, rng: np.random.Generator) -> Rows:
+    """Greedy k-means++: each new centre the best of a few rows drawn by squared distance."""
+    squares = np.einsum("nd,nd->n", rows, rows)
+    trials = 2 + int(log(n_clusters))
+    chosen = [int(rng.integers(len(rows)))]
+    nearest = _squared_distances(rows, squares, np.array(chosen))[0]
+    for _ in range(1, n_clusters):
+        summed = np.cumsum(nearest, dtype=np.float64)
+        drawn = np.searchsorted(summed, rng.random(trials) * summed[-1], side="right")
+        if summed[-1] <= 0:  # every row is a centre already
+            drawn = rng.integers(len(rows), size=1)
+        drawn = np.minimum(drawn, len(rows) - 1)
+        after = np.minimum(nearest, _squared_distances(rows, squares, drawn))
+        best = int(after.sum(axis=1).argmin())
+        chosen.append(int(drawn[best]))
+        nearest = after[best]
+    return rows[chosen].copy()
+
+
+def _squared_distances(rows: Rows, squares: Rows, chosen: NDArray[np.int64]) -> Rows:
+    """Of the chosen rows to all ``[M, N]``; a row's distance to itself is 0 exactly."""
+    found = squares - 2 * (rows[chosen] @ rows.T) + squares[chosen, None]
+    found[np.arange(len(chosen)), chosen] = 0
+    # what float32 cannot tell from 0 is 0, or copies of a centre would be drawn again
+    found[found < 1e-6 * (squares + squares[chosen, None])] = 0
+    return found
+
+
+def _improve(rows: Rows, centres: Rows, rounds: int, settings: KMeansSettings) -> Rows:
+    before = None
+    for _ in range(rounds):
+        cluster, distance = nearest_centre(rows, centres, block=settings.block)
+        centres = _means(rows, cluster, distance, centres)
+        now = float(np.square(distance, dtype=np.float64).mean())
+        if before is not None and before - now <= settings.tolerance * before:
+            break
+        before = now
+    return centres
+
+
+def _means(rows: Rows, cluster: NDArray[np.int64], distance: Rows, centres: Rows) -> Rows:
+    """Mean of every cluster; an empty one moves to a far row."""
+    members = sparse.csr_array(
+        (np.ones(len(rows), np.float32), cluster, np.arange(len(rows) + 1)),
+        shape=(len(rows), len(centres)),
+    )
+    sizes = np.bincount(cluster, minlength=len(centres))
+    means: Rows = (members.T @ rows) / np.maximum(sizes, 1)[:, None].astype(np.float32)
+    empty = np.flatnonzero(sizes == 0)
+    if len(empty):
+        far = np.argsort(-distance, kind="stable")[: len(empty)]
+        means[empty[: len(far)]] = rows[far]
+    return means

@@ -1,5 +1,6 @@
-"""Two-layer graph networks over sparse or dense features, chosen by name."""
+"""Graph networks over sparse or dense features, chosen by name."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Literal, Self, TypeAlias, get_args
@@ -16,7 +17,7 @@ from graphnoise.layers.dropout import dropout
 from graphnoise.layers.neighbourhood import Neighbourhood
 from graphnoise.layers.sparse_linear import SparseRows, sparse_linear
 
-Backbone: TypeAlias = Literal["gcn", "gat", "mlp"]
+Backbone: TypeAlias = Literal["gcn", "gat", "gcnii", "mlp"]
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,19 @@ class NetworkSettings:
     """Shape of a network.
 
     Attributes:
-        backbone: "gcn" (mean over neighbours), "gat" (learned weights over neighbours) or "mlp"
-            (no edges).
+        backbone: "gcn" (mean over neighbours), "gat" (learned weights over neighbours), "gcnii"
+            (many layers of neighbours without washing out) or "mlp" (no edges).
         hidden: Width of the hidden layer; of all heads together for "gat".
         heads: Attention heads of the hidden layer of "gat", a divisor of `hidden`.
         dropout: On the input and on the hidden layer.
+        layers: Convolutions of "gcnii"; the others have two layers.
     """
 
     backbone: Backbone = "gcn"
     hidden: int = 64
     heads: int = 8
     dropout: float = 0.5
+    layers: int = 16
 
     def __post_init__(self) -> None:
         if self.backbone not in get_args(Backbone):
@@ -47,6 +50,8 @@ class NetworkSettings:
             )
         if self.backbone == "gat" and (self.heads < 1 or self.hidden % self.heads):
             raise ValueError(f"heads must divide hidden {self.hidden}, got {self.heads}")
+        if self.layers < 1:
+            raise ValueError(f"layers must be at least 1, got {self.layers}")
 
 
 class Network(nn.Module, ABC):
@@ -131,6 +136,48 @@ class AttentionNetwork(Network):
         return logits
 
 
+class InitialResidualNetwork(Network):
+    """GCNII: many convolutions, each mixed with the first layer and close to the identity.
+
+    Layer l: ``relu(((1 - beta) I + beta W_l) ((1 - alpha) S h + alpha h_0))`` with
+    ``beta = log(theta / l + 1)``; one weight per layer serves both terms.
+
+    Source:
+        Chen et al., "Simple and Deep Graph Convolutional Networks", ICML 2020, equation 5.
+    """
+
+    alpha = 0.1
+    theta = 0.5
+
+    def __init__(self, graph: LabelledGraph, settings: NetworkSettings, device: str) -> None:
+        super().__init__(graph, settings, device)
+        self.normalised = normalised_adjacency(graph.adjacency).to(device)
+        start = nn.Linear(graph.features.shape[1], settings.hidden)
+        self.weight = nn.Parameter(start.weight.detach().T.contiguous())
+        self.bias = nn.Parameter(start.bias.detach().clone())
+        deep = torch.empty(settings.layers, settings.hidden, settings.hidden)
+        for weight in deep:
+            nn.init.xavier_uniform_(weight)
+        self.deep = nn.Parameter(deep)
+        self.last = nn.Linear(settings.hidden, graph.n_classes)
+
+    def embed(self) -> Tensor:
+        """See `Network.embed`."""
+        first = torch.relu(_projected(self._input(), self.weight) + self.bias)
+        hidden = first
+        for number, weight in enumerate(self.deep, start=1):
+            beta = math.log(self.theta / number + 1)
+            around = sparse_linear(self.normalised, self._dropped(hidden))
+            mixed = (1 - self.alpha) * around + self.alpha * first
+            hidden = torch.relu((1 - beta) * mixed + beta * (mixed @ weight))
+        return hidden
+
+    def classify(self, hidden: Tensor) -> Tensor:
+        """See `Network.classify`."""
+        logits: Tensor = self.last(self._dropped(hidden))
+        return logits
+
+
 class MultilayerPerceptron(Network):
     """Linear, ReLU, linear: what the features say without the edges."""
 
@@ -144,12 +191,7 @@ class MultilayerPerceptron(Network):
 
     def embed(self) -> Tensor:
         """See `Network.embed`."""
-        features = self._input()
-        if isinstance(features, SparseRows):
-            projected = sparse_linear(features, self.weight)
-        else:
-            projected = features @ self.weight
-        return torch.relu(projected + self.bias)
+        return torch.relu(_projected(self._input(), self.weight) + self.bias)
 
     def classify(self, hidden: Tensor) -> Tensor:
         """See `Network.classify`."""
@@ -157,8 +199,16 @@ class MultilayerPerceptron(Network):
         return logits
 
 
+def _projected(features: Tensor | SparseRows, weight: Tensor) -> Tensor:
+    """``X W`` for sparse or dense rows."""
+    if isinstance(features, SparseRows):
+        return sparse_linear(features, weight)
+    return features @ weight
+
+
 NETWORKS: dict[Backbone, type[Network]] = {
     "gcn": ConvolutionalNetwork,
     "gat": AttentionNetwork,
+    "gcnii": InitialResidualNetwork,
     "mlp": MultilayerPerceptron,
 }

@@ -34,7 +34,6 @@ class AnnotatorOptions:
         retries: Times a request is sent again after 429, 5xx or a broken connection.
         api_key_env: Name of the environment variable with the key; never the key.
         cache: File of kept answers; None keeps none.
-        run: Id of the run in the ledger of that file; several runs may share one.
         prices: File of prices that overrides the table that comes along.
         tokenizer: Name or folder of the tokenizer that counts tokens beforehand; None divides
             characters by 4.
@@ -68,7 +67,6 @@ class AnnotatorOptions:
     retries: int = 6
     api_key_env: str = DEFAULT_KEY
     cache: Path | None = None
-    run: str = ""
     prices: Path | None = None
     tokenizer: str | None = None
     device: str | None = None

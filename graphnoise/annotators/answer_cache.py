@@ -37,6 +37,7 @@ CLAIM_SECONDS = 600.0
 # keys per query: SQLite takes at least 999 values
 KEYS_AT_ONCE = 900
 COLUMNS = tuple(one.name for one in fields(StoredAnswer))
+INSERT = f"INSERT OR IGNORE INTO answers VALUES (?, ?, {', '.join('?' * len(COLUMNS))})"
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,29 @@ class AnswerCache:
         """
         return self._store(key, answers, entry, release=True)
 
+    def import_answers(
+        self, requests: Iterable[tuple[str, Mapping[int, StoredAnswer], LedgerEntry]]
+    ) -> int:
+        """Keep the answers of many requests in one commit; claims stay.
+
+        The row of a request is written only where one of its answers was new, so that importing
+        the same twice changes nothing.
+
+        Args:
+            requests: Key, answers by sample index, and row of the ledger.
+
+        Returns:
+            How many answers were new.
+        """
+        total = 0
+        with self._writing() as connection:
+            for key, answers, entry in requests:
+                new = self._insert(connection, key, answers)
+                if new:
+                    write_entries(connection, [self._clean_entry(entry)])
+                total += new
+        return total
+
     # claims
 
     def claim(self, key: str, samples: Sequence[int] | None = None) -> bool:
@@ -243,7 +267,7 @@ class AnswerCache:
     ) -> None:
         """Keep what a probe found, in place of an older record, with the rows of its requests."""
         text = json.dumps(dict(record), ensure_ascii=False, allow_nan=False)
-        values = (key, without_credentials(text, self._secrets), time.time())
+        values = (key, _storable(without_credentials(text, self._secrets)), time.time())
         with self._writing() as connection:
             connection.execute("INSERT OR REPLACE INTO capabilities VALUES (?, ?, ?)", values)
             write_entries(connection, [self._clean_entry(entry) for entry in entries])
@@ -265,28 +289,32 @@ class AnswerCache:
         *,
         release: bool,
     ) -> int:
-        if any(sample < 0 for sample in answers):
-            raise ValueError(f"a sample index must be at least 0, got {min(answers)}")
-        insert = f"INSERT OR IGNORE INTO answers VALUES ({_marks(('key', 'sample', *COLUMNS))})"
-        rows = [
-            (key, sample, *astuple(self._clean_answer(answer)))
-            for sample, answer in answers.items()
-        ]
         with self._writing() as connection:
-            new = sum(connection.execute(insert, row).rowcount for row in rows)
+            new = self._insert(connection, key, answers)
             if entry is not None:
                 write_entries(connection, [self._clean_entry(entry)])
             if release:
                 self._drop_claim(connection, key)
         return new
 
-    def _clean_answer(self, answer: StoredAnswer) -> StoredAnswer:
+    def _insert(
+        self, connection: sqlite3.Connection, key: str, answers: Mapping[int, StoredAnswer]
+    ) -> int:
+        if any(sample < 0 for sample in answers):
+            raise ValueError(f"a sample index must be at least 0, got {min(answers)}")
+        return sum(
+            connection.execute(INSERT, (key, sample, *self._row_of(answer))).rowcount
+            for sample, answer in answers.items()
+        )
+
+    def _row_of(self, answer: StoredAnswer) -> tuple[Any, ...]:
         created = answer.created or time.time()
-        raw = without_credentials(answer.raw, self._secrets)
-        return replace(answer, raw=raw, created=created)
+        raw = _storable(without_credentials(answer.raw, self._secrets))
+        model = _storable(without_secrets(answer.model, self._secrets))
+        return astuple(replace(answer, raw=raw, model=model, created=created))
 
     def _clean_entry(self, entry: LedgerEntry) -> LedgerEntry:
-        model = without_secrets(entry.model, self._secrets)
+        model = _storable(without_secrets(entry.model, self._secrets))
         return replace(entry, model=model, time=entry.time or time.time())
 
     def _claim_end(self) -> float:
@@ -330,3 +358,11 @@ class AnswerCache:
 
 def _marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
+
+
+def _storable(text: str) -> str:
+    """Text that is UTF-8; the half of a character that a cut-off reply ends in is escaped.
+
+    Inside JSON the escape means the same.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -91,8 +91,9 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
         _check_version(connection, path)
     except sqlite3.OperationalError:
         connection.close()
-        # a finished file on a read-only disk: no log beside it and none can be made
-        if path.with_name(f"{path.name}-wal").exists():
+        # a finished file on a read-only disk: nothing in a log, and none can be made
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
             raise
         connection = _connect(f"{address}?immutable=1")
         _check_or_close(connection, path)

@@ -72,6 +72,7 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
         if not new:
             _check_version(connection, path)
         _use_write_ahead_log(connection)
+        connection.execute("PRAGMA synchronous=NORMAL")
         if new:
             connection.executescript(
                 f"BEGIN IMMEDIATE; {TABLES}"
@@ -104,11 +105,9 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
 
 
 def _connect(address: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
+    return sqlite3.connect(
         address, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
-    connection.execute("PRAGMA synchronous=NORMAL")
-    return connection
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import closing
@@ -472,6 +473,32 @@ def test_nothing_is_made_where_one_only_looks(tmp_path):
     with pytest.raises(FileNotFoundError, match="no answer cache at"):
         AnswerCache(tmp_path / "none.sqlite", read_only=True)
     assert list(tmp_path.iterdir()) == []
+
+
+READ_WHERE_NOTHING_CAN_BE_WRITTEN = """
+if os.geteuid() == 0:
+    os.setuid(65534)
+print(AnswerCache(sys.argv[1], read_only=True).get("k")[0].raw)
+try:
+    AnswerCache(sys.argv[1])
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_a_finished_cache_on_a_read_only_disk_can_be_read():
+    with tempfile.TemporaryDirectory() as open_to_all:
+        folder = Path(open_to_all) / "run"
+        with AnswerCache(folder / "a.sqlite") as cache:
+            cache.store("k", 0, StoredAnswer("{}"))
+        for path, mode in ((folder / "a.sqlite", 0o444), (folder, 0o555), (folder.parent, 0o755)):
+            path.chmod(mode)
+        process = start(READ_WHERE_NOTHING_CAN_BE_WRITTEN, folder / "a.sqlite")
+        told, _ = process.communicate()
+        folder.chmod(0o755)
+    answer, refusal = told.splitlines()
+    assert answer == "{}"
+    assert "cannot be opened as an answer cache" in refusal
 
 
 @pytest.mark.parametrize("read_only", [False, True])

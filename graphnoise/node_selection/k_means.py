@@ -65,6 +65,10 @@ class Clusters:
         """Rows per cluster ``[K]``."""
         return np.bincount(self.cluster, minlength=len(self.centres))
 
+    def weighted_sizes(self, weights: Rows | None) -> NDArray[np.float64]:
+        """Sum of the weights ``[N]`` of each cluster's rows ``[K]``; None: the rows."""
+        return np.bincount(self.cluster, weights, len(self.centres)).astype(np.float64)
+
     @property
     def objective(self) -> float:
         """Mean squared distance of a row to its centre."""
@@ -72,7 +76,12 @@ class Clusters:
 
 
 def k_means(
-    rows: Rows, n_clusters: int, *, seed: int, settings: KMeansSettings | None = None
+    rows: Rows,
+    n_clusters: int,
+    *,
+    seed: int,
+    settings: KMeansSettings | None = None,
+    weights: Rows | None = None,
 ) -> Clusters:
     """Clusters of rows: greedy k-means++, then rounds of assigning and averaging.
 
@@ -84,20 +93,24 @@ def k_means(
         n_clusters: K, in ``1 .. N``.
         seed: Of the sample and of k-means++.
         settings: Amount of work; None takes the defaults.
+        weights: How much each row counts ``[N]`` float32, positive; None counts them alike.
 
     Raises:
-        ValueError: `n_clusters` is out of range.
+        ValueError: `n_clusters` or `weights` is out of range.
     """
     settings = KMeansSettings() if settings is None else settings
     if not 1 <= n_clusters <= len(rows):
         raise ValueError(f"n_clusters must lie in 1 .. {len(rows)} rows, got {n_clusters}")
+    everything = _Sample(rows, np.ones(len(rows), np.float32) if weights is None else weights)
+    if everything.weights.shape != (len(rows),) or not (everything.weights > 0).all():
+        raise ValueError(f"weights must be positive [{len(rows)}]")
     rng = np.random.default_rng(seed)
-    sample = _draw(rows, n_clusters * settings.sample_per_cluster, rng)
-    few = _draw(sample, n_clusters * settings.seeding_per_cluster, rng)
+    sample = everything.draw(n_clusters * settings.sample_per_cluster, rng)
+    few = sample.draw(n_clusters * settings.seeding_per_cluster, rng)
     centres = _spread_out(few, n_clusters, rng)
     centres = _improve(sample, centres, settings.rounds, settings)
-    if len(sample) < len(rows):
-        centres = _improve(rows, centres, settings.rounds_on_all, settings)
+    if len(sample.rows) < len(rows):
+        centres = _improve(everything, centres, settings.rounds_on_all, settings)
     return Clusters(centres, *nearest_centre(rows, centres, block=settings.block))
 
 
@@ -117,26 +130,34 @@ def nearest_centre(
     return cluster, distance
 
 
-def _draw(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
-    if count >= len(rows):
-        return rows
-    return rows[np.sort(rng.choice(len(rows), count, replace=False))]
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    rows: Rows
+    weights: Rows
+
+    def draw(self, count: int, rng: np.random.Generator) -> "_Sample":
+        """`count` rows, each as likely as any other; weights stay with them."""
+        if count >= len(self.rows):
+            return self
+        kept = np.sort(rng.choice(len(self.rows), count, replace=False))
+        return _Sample(self.rows[kept], self.weights[kept])
 
 
-def _spread_out(rows: Rows, n_clusters: int, rng: np.random.Generator) -> Rows:
+def _spread_out(sample: _Sample, n_clusters: int, rng: np.random.Generator) -> Rows:
     """Greedy k-means++: each new centre the best of a few rows drawn by squared distance."""
+    rows, weights = sample.rows, sample.weights
     squares = np.einsum("nd,nd->n", rows, rows)
     trials = 2 + int(log(n_clusters))
     chosen = [int(rng.integers(len(rows)))]
     nearest = _squared_distances(rows, squares, np.array(chosen))[0]
     for _ in range(1, n_clusters):
-        summed = np.cumsum(nearest, dtype=np.float64)
+        summed = np.cumsum(nearest * weights, dtype=np.float64)
         drawn = np.searchsorted(summed, rng.random(trials) * summed[-1], side="right")
         if summed[-1] <= 0:  # every row is a centre already
             drawn = rng.integers(len(rows), size=1)
         drawn = np.minimum(drawn, len(rows) - 1)
         after = np.minimum(nearest, _squared_distances(rows, squares, drawn))
-        best = int(after.sum(axis=1).argmin())
+        best = int((after @ weights).argmin())
         chosen.append(int(drawn[best]))
         nearest = after[best]
     return rows[chosen].copy()
@@ -151,28 +172,28 @@ def _squared_distances(rows: Rows, squares: Rows, chosen: NDArray[np.int64]) -> 
     return found
 
 
-def _improve(rows: Rows, centres: Rows, rounds: int, settings: KMeansSettings) -> Rows:
+def _improve(sample: _Sample, centres: Rows, rounds: int, settings: KMeansSettings) -> Rows:
     before = None
     for _ in range(rounds):
-        cluster, distance = nearest_centre(rows, centres, block=settings.block)
-        centres = _means(rows, cluster, distance, centres)
-        now = float(np.square(distance, dtype=np.float64).mean())
+        cluster, distance = nearest_centre(sample.rows, centres, block=settings.block)
+        centres = _means(sample, cluster, distance, len(centres))
+        now = float(np.square(distance, dtype=np.float64) @ sample.weights)
         if before is not None and before - now <= settings.tolerance * before:
             break
         before = now
     return centres
 
 
-def _means(rows: Rows, cluster: NDArray[np.int64], distance: Rows, centres: Rows) -> Rows:
+def _means(sample: _Sample, cluster: NDArray[np.int64], distance: Rows, n_clusters: int) -> Rows:
     """Mean of every cluster; an empty one moves to a far row."""
+    rows, weights = sample.rows, sample.weights
     members = sparse.csr_array(
-        (np.ones(len(rows), np.float32), cluster, np.arange(len(rows) + 1)),
-        shape=(len(rows), len(centres)),
+        (weights, cluster, np.arange(len(rows) + 1)), shape=(len(rows), n_clusters)
     )
-    sizes = np.bincount(cluster, minlength=len(centres))
-    means: Rows = (members.T @ rows) / np.maximum(sizes, 1)[:, None].astype(np.float32)
-    empty = np.flatnonzero(sizes == 0)
+    mass = np.bincount(cluster, weights=weights, minlength=n_clusters)
+    means: Rows = (members.T @ rows) / np.where(mass > 0, mass, 1)[:, None].astype(np.float32)
+    empty = np.flatnonzero(mass == 0)
     if len(empty):
-        far = np.argsort(-distance, kind="stable")[: len(empty)]
+        far = np.argsort(-distance * weights, kind="stable")[: len(empty)]
         means[empty[: len(far)]] = rows[far]
     return means

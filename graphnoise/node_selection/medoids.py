@@ -71,7 +71,12 @@ def propagated(
 
 
 def medoids_of(
-    rows: NDArray[np.float32], clusters: Clusters, nodes: NDArray[np.int64], budget: int
+    rows: NDArray[np.float32],
+    clusters: Clusters,
+    nodes: NDArray[np.int64],
+    budget: int,
+    *,
+    weights: NDArray[np.float32] | None = None,
 ) -> Selected:
     """The candidate nearest to each centre, large clusters first; filled up to `budget`.
 
@@ -80,11 +85,12 @@ def medoids_of(
         clusters: Of all rows; at most `budget`.
         nodes: Candidates ``[M]``, M >= `budget`.
         budget: Nodes to return.
+        weights: How much each node counts in the size of a cluster ``[N]``; None: 1.
     """
     # candidates by cluster and distance: the first of each cluster is its medoid
     order = nodes[np.lexsort((nodes, clusters.distance[nodes], clusters.cluster[nodes]))]
     held, first = np.unique(clusters.cluster[order], return_index=True)
-    best, sizes = order[first], clusters.sizes[held]
+    best, sizes = order[first], clusters.weighted_sizes(weights)[held]
     by_size = np.lexsort((best, clusters.distance[best], -sizes))[:budget]
     chosen = best[by_size]
     extra = farthest_first(rows, chosen, np.setdiff1d(nodes, chosen), budget - len(chosen))

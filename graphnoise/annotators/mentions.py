@@ -13,6 +13,8 @@ AROUND = " \t\r\n\"'`*.,:;()[]<>“”‘’"
 SHORT_NAME = 3
 # "C" does not stand in "C++" and "C#"
 SUFFIXES = "+#"
+# characters in front of a name that are searched for a denial
+BEFORE = 60
 NEGATION = re.compile(
     r"(?:\b(?:not|never|neither|nor|than|except|without|cannot be|instead of)|n['’]t)\s+"
     r"(?:[^\W_]+\s+){0,2}\W*$",
@@ -61,24 +63,39 @@ class Lexicon:
         At each place the longest name wins, so that a name contained in another is not counted
         beside it.
         """
+        return list(dict.fromkeys(number for _, number in self.places(text)))
+
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Where a class is named, as (position of its first character, class), in order."""
         text = _plain(text)
-        places = list(TOKEN.finditer(text))
-        words = [place[0].casefold() for place in places]
-        found: dict[int, None] = {}
+        marks = list(TOKEN.finditer(text))
+        words = [mark[0].casefold() for mark in marks]
+        found: list[tuple[int, int]] = []
         at = 0
         while at < len(words):
-            candidates = self._by_first.get(words[at])
             step = 1
-            for tokens, number, name in candidates or ():
+            for tokens, number, name in self._by_first.get(words[at], ()):
                 end = at + len(tokens)
-                if tuple(words[at:end]) != tokens or not _stands(text, places, at, end, name):
+                if tuple(words[at:end]) != tokens or not _stands(text, marks, at, end, name):
                     continue
-                if not NEGATION.search(text, max(0, places[at].start() - 60), places[at].start()):
-                    found[number] = None
+                start = marks[at].start()
+                if not NEGATION.search(text, max(0, start - BEFORE), start):
+                    found.append((start, number))
                 step = len(tokens)
                 break
             at += step
-        return list(found)
+        return found
+
+    def begun_by(self, token: str) -> list[int]:
+        """Classes of which a name starts with this piece, or is all of it up to a sign."""
+        piece = _folded(token.strip(AROUND))
+        if not piece:
+            return []
+        whole = self.exact(piece)
+        if whole is not None:
+            return [whole]
+        starts = {number: None for name, number in self._whole.items() if name.startswith(piece)}
+        return list(starts)
 
 
 @lru_cache(maxsize=64)
@@ -87,10 +104,10 @@ def lexicon_of(classes: ClassList) -> Lexicon:
     return Lexicon(classes)
 
 
-def _stands(text: str, places: list[re.Match[str]], at: int, end: int, name: str) -> bool:
+def _stands(text: str, marks: list[re.Match[str]], at: int, end: int, name: str) -> bool:
     """Whether the tokens from `at` to `end` are the name itself."""
-    start, stop = places[at].start(), places[end - 1].end()
-    if text[stop : stop + 1] in SUFFIXES and text[stop : stop + 1]:
+    start, stop = marks[at].start(), marks[end - 1].end()
+    if stop < len(text) and text[stop] in SUFFIXES:
         return False
     return len(name) > SHORT_NAME or text[start:stop] == name
 

@@ -32,6 +32,10 @@ REFUSAL = re.compile(
 )
 
 
+# why there is no text, by the finish reason
+WITHOUT_TEXT = {"length": "cut_off", "content_filter": "refusal"}
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a reply says.
@@ -98,7 +102,7 @@ def read_reply(
     reply = _without_thoughts(text or "").strip()
     cut = finish_reason == "length"
     if not reply:
-        return Reading(ABSTAIN, reason="cut_off" if cut and text else _empty(finish_reason))
+        return Reading(ABSTAIN, reason=WITHOUT_TEXT.get(finish_reason or "", "empty_reply"))
     lexicon = lexicon_of(classes)
     reading = _read_json(reply, lexicon) or _read_name(reply, lexicon, cut=cut)
     if reading.label == ABSTAIN:
@@ -108,11 +112,6 @@ def read_reply(
     if repaired:
         return replace(reading, rung="repair")
     return replace(reading, rung="structured") if structured else reading
-
-
-def _empty(finish_reason: str | None) -> str:
-    reasons = {"length": "cut_off", "content_filter": "refusal"}
-    return reasons.get(finish_reason or "", "empty_reply")
 
 
 def _without_thoughts(text: str) -> str:

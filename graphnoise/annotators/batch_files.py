@@ -1,5 +1,6 @@
 """OpenAI-style batch files: requests out at half price, answers back into the same cache."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 CHAT_URL = "/v1/chat/completions"
+# not the results that somebody may keep beside them
+OUR_NAME = re.compile(r"batch-\d{4,}\.jsonl")
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def write_batch(
 
     Equal requests are one line, a file holds one model, and a request that is under way in an
     earlier file of the folder, or was answered, is left out. When this returns, the files and
-    their record (``batches.json``) are there; killed before, the record knows of none of them.
+    their record (``batches.json``) are there; killed before, the record knows of none of them, and
+    the next call removes what is left.
 
     Args:
         requests: What to ask; leave out what the cache has (`AnswerCache.missing`).
@@ -92,6 +96,7 @@ def write_batch(
             for name, one in wanted.items()
             if name not in state.asked or (again or state.asked[name].status == FAILED)
         }
+        _remove_unknown(folder, state)
         files = tuple(_write_files(fresh.values(), folder, len(state.files), url, limits))
         if files:
             lines = {name: _asked(one, state.asked.get(name)) for name, one in fresh.items()}
@@ -118,6 +123,14 @@ def note_batch_id(folder: str | Path, name: str, batch_id: str) -> None:
         if there not in (None, batch_id):
             raise ValueError(f"{name} was uploaded as batch {there} already, got {batch_id}")
         write_batch_state(folder, state.with_batch_id(name, batch_id))
+
+
+def _remove_unknown(folder: Path, state: BatchState) -> None:
+    """Remove files of a call that was killed: nobody was told of them, and nobody may send them."""
+    known = {one.name for one in state.files}
+    for path in folder.glob("batch-*.jsonl"):
+        if OUR_NAME.fullmatch(path.name) and path.name not in known:
+            path.unlink()
 
 
 def _merged(requests: Iterable[BatchRequest]) -> dict[str, BatchRequest]:

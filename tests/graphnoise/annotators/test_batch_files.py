@@ -1,7 +1,12 @@
 """Batch files out and in: the same table in any order, nothing sent twice."""
 
 import json
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +24,7 @@ from graphnoise.annotators.batch_files import (
 from graphnoise.annotators.batch_state import locked
 from graphnoise.annotators.ledger import read_entries, read_ledger
 
+PROJECT = Path(__file__).resolve().parents[3]
 SECRET = "sk-proj-0123456789abcdefXYZ"
 
 
@@ -160,6 +166,35 @@ def test_the_record_is_there_when_it_returns_and_keeps_the_batch_id(folder):
         note_batch_id(folder, "batch-0002.jsonl", "batch_x")
     with pytest.raises(ValueError, match=r"no batch file 'b.jsonl', there are \['batch-0001"):
         note_batch_id(folder, "b.jsonl", "batch_x")
+
+
+WRITE_MANY = """
+import sys
+from graphnoise.annotators.batch_files import BatchLimits, BatchRequest, write_batch
+bodies = [{"model": "m", "messages": [i]} for i in range(3000)]
+write_batch(map(BatchRequest, bodies), sys.argv[1], limits=BatchLimits(requests=3))
+print("returned", flush=True)
+"""
+
+
+def test_killed_while_writing_no_file_is_left_that_nobody_knows(folder):
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITE_MANY, str(folder)], cwd=PROJECT, stdout=subprocess.PIPE
+    )
+    while not (folder / "batch-0005.jsonl").exists():
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    told, _ = process.communicate()
+    assert told == b"", "killed too late: nothing was tested"
+    assert read_batch_state(folder).files == ()
+    (folder / "batch-0001_output.jsonl").write_text("results that a user keeps here")
+    written = write_batch(requests(4), folder, limits=BatchLimits(requests=3))
+    ours = {one.name for one in written.files}
+    assert ours == {"batch-0001.jsonl", "batch-0002.jsonl"}
+    assert {path.name for path in folder.glob("batch-*")} == {*ours, "batch-0001_output.jsonl"}
+    assert [line["custom_id"] for line in lines_of(folder / "batch-0001.jsonl")] == [
+        one.custom_id for one in requests(3)
+    ]
 
 
 def test_keys_get_into_no_file(folder, monkeypatch):

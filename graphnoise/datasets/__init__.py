@@ -39,6 +39,11 @@ DATASETS = Registry(
             "169,343 papers, 40 subject areas; official split by year",
             "Hu et al., NeurIPS 2020",
         ),
+        "cora-texts": Entry(
+            "graphnoise.datasets.cora_texts:load_cora_texts",
+            "Cora with titles and abstracts, embedded by MiniLM; cannot be downloaded",
+            "McCallum et al., 2000; Sen et al., 2008",
+        ),
         "python-modules": Entry(
             "graphnoise.datasets.python_modules:load_python_modules",
             "about 3,000 installed Python modules, 12 packages; needs neither data nor network",

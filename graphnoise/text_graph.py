@@ -121,12 +121,15 @@ def text_graph(
         ValueError: No texts, or classes that do not fit the truth.
     """
     from graphnoise.datasets import load_graph
-    from graphnoise.pyg import as_graph
     from labelnoise.class_list import read_classes
 
     if isinstance(data, str | Path):
         graph = load_graph(data, root=root, labels_required=False)
+    elif isinstance(data, LabelledGraph):
+        graph = data
     else:
+        from graphnoise.pyg import as_graph
+
         graph = as_graph(data)
     found = graph.texts if texts is None else tuple(texts)
     if found is None:

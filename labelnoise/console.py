@@ -1,7 +1,7 @@
 """How commands speak: results on stdout, progress and errors on stderr, one line per error."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Annotated, ParamSpec
@@ -20,13 +20,20 @@ BAD_INPUT, INTERRUPTED = 2, 130
 EXPECTED = (ValueError, OSError, ImportError, FloatingPointError)
 
 
-def command_line(name: str, about: str, commands: Sequence[Callable[..., None]]) -> typer.Typer:
+def command_line(
+    name: str,
+    about: str,
+    commands: Sequence[Callable[..., None]],
+    *,
+    groups: Mapping[str, typer.Typer] | None = None,
+) -> typer.Typer:
     """A program of several commands that also answers ``--version``.
 
     Args:
         name: Of the program.
         about: One sentence, for ``--help``.
         commands: In the order of the help.
+        groups: Name -> commands that belong together, see `command_group`; after the others.
     """
     app = typer.Typer(
         name=name,
@@ -38,6 +45,8 @@ def command_line(name: str, about: str, commands: Sequence[Callable[..., None]])
     )
     for command in commands:
         app.command()(command)
+    for group, inner in (groups or {}).items():
+        app.add_typer(inner, name=group)
 
     def show_version(wanted: bool) -> None:
         if wanted:
@@ -59,6 +68,14 @@ def command_line(name: str, about: str, commands: Sequence[Callable[..., None]])
         pass
 
     return app
+
+
+def command_group(about: str, commands: Sequence[Callable[..., None]]) -> typer.Typer:
+    """Commands under one name: ``PROGRAM GROUP COMMAND``."""
+    group = typer.Typer(help=about, no_args_is_help=True, rich_markup_mode="rich")
+    for command in commands:
+        group.command()(command)
+    return group
 
 
 def run(app: typer.Typer) -> None:

@@ -1,5 +1,6 @@
 """The command line, one file per command; nothing heavy is imported before a command runs."""
 
+from graphnoise.cli.annotate import annotate
 from graphnoise.cli.build_store import build_store
 from graphnoise.cli.cluster import cluster
 from graphnoise.cli.datasets import datasets
@@ -13,6 +14,7 @@ app = command_line(
     "graphnoise",
     "Find the wrong labels of a graph, and train a classifier in spite of them.",
     (denoise, build_store, cluster, report, explain, methods, datasets),
+    groups={"annotate": annotate},
 )
 
 

@@ -61,8 +61,9 @@ def denoise(
 
 def _run(job: "Job", folder: "RunFolder", *, device: str, root: Path | None) -> None:
     from graphnoise.cli import work
+    from graphnoise.cli.clock import Clock
 
-    clock, say = work.Clock(), output()
+    clock, say = Clock(), output()
     with epoch_progress(job.method) as progress:
         fitted = work.classifier(
             job, device=device, progress=progress, checkpoint=folder.checkpoint

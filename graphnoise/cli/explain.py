@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from labelnoise.console import facts, friendly_errors, output, table
+from labelnoise.visible_text import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +22,11 @@ def explain(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     node: Annotated[str, typer.Argument(help="Id of the node.")],
 ) -> None:
-    """Show verdict, quality, reason, evidence and neighbours of one node."""
+    """Show verdict, quality, reason, evidence and neighbours of one node.
+
+    Of a node that an annotator labelled also the prompt and its reply.
+    """
+    from graphnoise.label_free.stored import is_annotation
     from graphnoise.report.stored import read_run
 
     run = read_run(folder)
@@ -36,7 +41,11 @@ def explain(
     say.print(_neighbour_table(run.view, position), soft_wrap=False)
     if run.view.texts is not None:
         say.print()
-        say.print(run.view.texts[position])
+        say.print(visible(run.view.texts[position]))
+    if is_annotation(folder):
+        from graphnoise.cli.annotate.answer import print_answer
+
+        print_answer(folder, node)
 
 
 def _label_rows(run: "StoredRun", node: str) -> list[tuple[str, str]]:

@@ -13,6 +13,8 @@ from labelnoise.atomic_files import write_json
 from labelnoise.folder_lock import lock_folder
 
 JOB, CHECKPOINT = "job.json", "checkpoint.pt"
+# how far a run is, for those who ask while it works
+PROGRESS = "progress.json"
 PAGES = ("report.html", "report.json")
 # the commit record goes first: a folder half emptied must not look finished
 OURS = (RECORD, JOB, CHECKPOINT, AUDIT, PREDICTIONS, ADJACENCY, HISTORY, *PAGES)
@@ -25,10 +27,15 @@ class RunFolder:
     Attributes:
         path: The folder.
         key: Key of the job that wants it.
+        outputs: Files of a run, the commit record first.
+        keeps: Patterns of files that outlive every run here and make no folder a stranger's:
+            answers that were paid for.
     """
 
     path: Path
     key: str
+    outputs: tuple[str, ...] = OURS
+    keeps: tuple[str, ...] = ()
 
     @property
     def checkpoint(self) -> Path:
@@ -76,7 +83,12 @@ class RunFolder:
                     f" {str(found.get('key'))[:12]}, wanted {self.key[:12]}): choose another --out"
                     " or add --force to replace it"
                 )
-        strangers = sorted(one.name for one in self.path.iterdir() if not one.name.startswith("."))
+        kept = {path for pattern in self.keeps for path in self.path.glob(pattern)}
+        strangers = sorted(
+            one.name
+            for one in self.path.iterdir()
+            if not one.name.startswith(".") and one not in kept
+        )
         if record is None and begun is None and strangers:
             raise ValueError(
                 f"{self.path} is not empty and not a run folder (it holds {strangers[0]}):"
@@ -101,6 +113,13 @@ class RunFolder:
             )
         write_json(self.path / JOB, {"key": self.key, **details})
 
+    def reopen(self) -> None:
+        """Let a finished run go on: what it wrote stays until it is replaced.
+
+        Call `begin` first: between the two the folder still counts as finished.
+        """
+        (self.path / RECORD).unlink(missing_ok=True)
+
     def commit(self, record: Mapping[str, Any]) -> None:
         """Declare the job done: the record goes last, then what only a restart needs."""
         write_json(self.path / RECORD, {"key": self.key, **record})
@@ -108,13 +127,13 @@ class RunFolder:
 
     def tidy(self) -> None:
         """Remove what only a restart needs, and temporary files of attempts that were killed."""
-        for pattern in (f"{CHECKPOINT}*", JOB, ".*.tmp"):
+        for pattern in (f"{CHECKPOINT}*", JOB, PROGRESS, ".*.tmp"):
             for path in self.path.glob(pattern):
                 path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove every file of ours."""
-        for name in OURS:
+        for name in self.outputs:
             (self.path / name).unlink(missing_ok=True)
         self.tidy()
 

@@ -2,18 +2,17 @@
 
 import hashlib
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
 from scipy import sparse
 
 import labelnoise
+from graphnoise.cli.clock import Clock
 from graphnoise.cli.folder import RunFolder
 from graphnoise.cli.job import Job
 from graphnoise.cli.settings import chosen_settings
@@ -27,20 +26,6 @@ from labelnoise.audit import LabelAudit
 from labelnoise.noise import NoiseSpec
 from labelnoise.report import audit_numbers
 from labelnoise.report.page import finite
-
-
-@dataclass
-class Clock:
-    """Seconds spent in each step."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Measure what happens inside."""
-        start = perf_counter()
-        yield
-        self.seconds[name] = round(perf_counter() - start, 3)
 
 
 @dataclass(frozen=True)

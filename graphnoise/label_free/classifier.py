@@ -61,9 +61,15 @@ class Plan:
             ("samples", str(usage.samples)),
             ("tokens", f"{usage.prompt_tokens} prompt, {usage.completion_tokens} completion"),
             ("price", price),
-            ("time", f"about {usage.seconds:.0f} s"),
+            ("time", self._time()),
             *([("counted", self.estimate.exact)] if self.estimate.exact else []),
         ]
+
+    def _time(self) -> str:
+        usage = self.estimate.usage
+        if not usage.seconds:
+            return "unknown before the first answers" if usage.sent else "none to wait"
+        return f"about {usage.seconds:.0f} s of answers, fewer where several are asked at once"
 
 
 class LabelFreeClassifier:

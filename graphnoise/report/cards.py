@@ -10,6 +10,7 @@ from graphnoise.report.drawing import EgoDrawing, ego_drawing
 from graphnoise.report.view import GraphView
 from labelnoise.audit import LabelAudit
 from labelnoise.audit.conversions import suggested_classes
+from labelnoise.visible_text import visible
 
 N_CARDS = 24
 MAX_TEXT = 320
@@ -168,7 +169,7 @@ def class_colours(cards: list[Card], n_classes: int) -> dict[int, str]:
 
 def shortened(text: str, *, limit: int = MAX_TEXT) -> str:
     """The text on one line, cut at a word where it is longer than `limit`."""
-    line = " ".join(text.split())
+    line = visible(" ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 1].rsplit(" ", 1)[0] + "…"
 
 

@@ -1,6 +1,6 @@
 """The report page of one finished run on a graph."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,12 @@ def graph_report_from_folder(folder: Path) -> tuple[Path, Path]:
     Raises:
         ValueError: `folder` holds no finished run.
     """
+    from graphnoise.label_free.stored import is_annotation
+
+    if is_annotation(folder):
+        from graphnoise.report.annotation_page import annotation_report_from_folder
+
+        return annotation_report_from_folder(folder)
     html, numbers = graph_report(read_run(folder))
     return write_report(html, numbers, folder)
 
@@ -128,7 +134,7 @@ def heading(run: StoredRun, numbers: AuditNumbers) -> Heading:
         subtitle=f"{count(len(view.ids))} nodes · {count(n_edges)} edges ·"
         f" {len(view.class_names)} classes · method {run.audit.method}",
         notice=_notice(record, numbers),
-        provenance=_provenance(run),
+        provenance=provenance(run),
         extra=tuple(extra),
     )
 
@@ -149,9 +155,10 @@ def _notice(record: Mapping[str, Any], numbers: AuditNumbers) -> str:
     return ""
 
 
-def _provenance(run: StoredRun) -> dict[str, str]:
+def provenance(run: StoredRun) -> dict[str, str]:
+    """Name -> value of everything that is needed to run it again."""
     record, audit = run.record, run.audit
-    settings = ", ".join(f"{key} = {value}" for key, value in audit.settings.items())
+    settings = ", ".join(f"{key} = {value}" for key, value in flat_settings(audit.settings))
     versions = record.get("versions", audit.versions)
     facts = {
         "Command": str(record.get("command", "")),
@@ -168,3 +175,12 @@ def _provenance(run: StoredRun) -> dict[str, str]:
         "Finished": str(record.get("finished", "")),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings inside settings as "part.name", as ``--set`` of the command line names them."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat_settings(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -46,6 +46,7 @@ def write_run(
     probabilities: NDArray[np.float32],
     audit: LabelAudit,
     history: Mapping[str, Any],
+    columns: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
     """Write everything but the record, each file atomically.
 
@@ -55,9 +56,10 @@ def write_run(
         probabilities: The method's answer ``[N, K]``.
         audit: Its audit.
         history: Training history as plain values, or empty.
+        columns: Further columns ``[N]`` of the predictions.
     """
     audit.write(folder / AUDIT)
-    _write_predictions(folder / PREDICTIONS, graph, probabilities)
+    _write_predictions(folder / PREDICTIONS, graph, probabilities, columns or {})
     with replacing(folder / ADJACENCY) as temporary, temporary.open("wb") as file:
         sparse.save_npz(file, graph.adjacency)
     write_json(folder / HISTORY, history)
@@ -91,7 +93,10 @@ def split_names(graph: LabelledGraph) -> NDArray[np.str_]:
 
 
 def _write_predictions(
-    path: Path, graph: LabelledGraph, probabilities: NDArray[np.float32]
+    path: Path,
+    graph: LabelledGraph,
+    probabilities: NDArray[np.float32],
+    further: Mapping[str, NDArray[Any]],
 ) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -115,6 +120,7 @@ def _write_predictions(
         columns["truth"] = graph.truth
     if graph.texts is not None:
         columns["text"] = np.array(graph.texts, dtype=object)
+    columns |= further
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
     with replacing(path) as temporary:
         pq.write_table(table, temporary)

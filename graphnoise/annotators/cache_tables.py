@@ -8,6 +8,8 @@ FORMAT = "graphnoise answers"
 VERSION = 1
 # how long a writer waits for another one, seconds; each transaction takes well under a millisecond
 BUSY_SECONDS = 30.0
+# what SQLite says where it may not write its log beside the file
+NOT_WRITABLE = ("readonly", "unable to open")
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -90,8 +92,10 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
     connection = _connect(f"{address}?mode=ro")
     try:
         _check_version(connection, path)
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         connection.close()
+        if not any(words in str(error) for words in NOT_WRITABLE):
+            raise
         # a finished file on a read-only disk: nothing in a log, and none can be made
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:
@@ -132,8 +136,12 @@ def _check_or_close(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    found = connection.execute("SELECT name FROM sqlite_master WHERE name = 'about'").fetchone()
-    about = dict(connection.execute("SELECT name, value FROM about")) if found else {}
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if not tables:
+        raise ValueError(f"{path} is empty: nothing has been kept in it yet")
+    about: dict[str, str] = {}
+    if "about" in tables:
+        about = dict(connection.execute("SELECT * FROM about").fetchall())
     if about.get("format") != FORMAT:
         raise ValueError(f"{path} is no answer cache but another SQLite file")
     if about.get("version") != str(VERSION):

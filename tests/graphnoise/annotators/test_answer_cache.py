@@ -417,6 +417,29 @@ def test_two_processes_at_once_never_both_pay(tmp_path):
         assert cache.sizes() == CacheSizes(answers=200, requests=200, claims=0, ledger_rows=0)
 
 
+HANG_WHILE_PAYING = PAY_FOR_ALL.replace(
+    "cache.store_answers",
+    "i == 20 and (print('in flight', flush=True), time.sleep(60))\n            cache.store_answers",
+)
+
+
+def test_killed_beside_another_run_only_what_was_in_flight_is_paid_twice(tmp_path):
+    path, paid = tmp_path / "a.sqlite", tmp_path / "paid.txt"
+    first = start(HANG_WHILE_PAYING, path, paid)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "in flight\n"
+    second = start(PAY_FOR_ALL, path, paid)
+    time.sleep(0.05)
+    assert paid.read_text().count("20\n") == 1
+    kill(first)
+    assert second.wait() == 0
+    bury(first)
+    bury(second)
+    assert sorted(map(int, paid.read_text().split())) == sorted([*range(200), 20])
+    with AnswerCache(path) as cache:
+        assert cache.sizes() == CacheSizes(answers=200, requests=200, claims=0, ledger_rows=0)
+
+
 FORK = """
 cache = AnswerCache(sys.argv[1])
 if os.fork() == 0:
@@ -516,6 +539,15 @@ def test_other_files_are_refused_and_left_alone(tmp_path, read_only):
     if not read_only:
         with pytest.raises(ValueError, match="is a folder, an answer cache is a file"):
             AnswerCache(tmp_path)
+
+
+def test_a_file_of_a_run_that_was_killed_at_once(tmp_path):
+    path = tmp_path / "a.sqlite"
+    path.touch()
+    with pytest.raises(ValueError, match=r"a.sqlite is empty: nothing has been kept in it yet"):
+        AnswerCache(path, read_only=True)
+    with AnswerCache(path) as cache:
+        assert cache.get("k") == []
 
 
 def test_another_version_is_refused(tmp_path):

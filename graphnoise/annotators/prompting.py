@@ -209,7 +209,7 @@ def make_prompt(
                 f" takes {frame}"
             )
         short = shorten_text(text, words.max_prompt_tokens - frame, tokenizer)
-        made, kept = messages(short), (len(short) - len(SHORTENED)) / len(text)
+        made, kept = messages(short), max(len(short) - len(SHORTENED), 0) / len(text)
         tokens, exact = count_message_tokens(made, tokenizer)
     return Prompt(tuple(made), loaded.name, loaded.version, loaded.reply, tokens, exact, kept)
 

@@ -206,7 +206,7 @@ class LabelFreeClassifier:
             from graphnoise.annotators.choosing import make_annotator
             from graphnoise.annotators.options import AnnotatorOptions
 
-            annotator = make_annotator(annotator, self.options or AnnotatorOptions())
+            annotator = make_annotator(annotator, self.options or AnnotatorOptions(), graph=graph)
         oracle = Oracle(
             graph,
             annotator,

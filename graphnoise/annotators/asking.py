@@ -181,15 +181,17 @@ class Asker:
         """
         tokens = len(str(body)) // CHARACTERS_PER_TOKEN
         limit = next((int(body[name]) for name in body if name.startswith("max_")), 0)
+        limit *= int(body.get("n", 1))
         request = Request("probe", path, body, tokens, limit, kind="probe")
         retries = min(self.patience.retries, PROBE_RETRIES)
-        tried = await self._try_often(request, int(body.get("n", 1)), body, retries=retries)
-        self.probed = self.probed + replace(tried.usage, samples=0)
+        # what a probe is told answers no question
+        tried = await self._try_often(request, 0, body, retries=retries)
+        self.probed = self.probed + tried.usage
         if tried.trouble is not None and tried.trouble.kind == "budget":
             raise BudgetReached
         if tried.trouble is not None:
             raise EndpointError(tried.trouble.message, tried.trouble.status)
-        self.cache.add_entries([self._entry(request, "", replace(tried.last, samples=0))])
+        self.cache.add_entries([self._entry(request, "", tried.last)])
         return tried.answer
 
     async def _pay(self, request: Request) -> Asked:
@@ -325,7 +327,7 @@ class Asker:
 
     def _cost(self, request: Request, samples: int, *, retry: bool) -> Usage:
         counted = not retry and request.kind in ("question", "repair")
-        completion = request.max_tokens * samples
+        completion = request.max_tokens * max(samples, 1)
         return Usage(
             calls=int(counted), sent=1, retries=int(retry),
             repairs=int(counted and request.kind == "repair"), samples=samples,
@@ -345,8 +347,9 @@ class Asker:
             written = sum(len(_content(choice)) for choice in choices)
             completion = -(-written // CHARACTERS_PER_TOKEN)
         return replace(
-            wanted, samples=len(choices), prompt_tokens=prompt, completion_tokens=completion,
-            money=self.settings.price(prompt, completion), seconds=seconds,
+            wanted, samples=len(choices) if wanted.samples else 0, prompt_tokens=prompt,
+            completion_tokens=completion, money=self.settings.price(prompt, completion),
+            seconds=seconds,
         )  # fmt: skip
 
     def _entry(

@@ -109,9 +109,13 @@ def _client(url: str | None, timeout: float, key: str) -> "AsyncOpenAI":
         import openai
     except ImportError:
         raise ImportError("an endpoint needs openai: pip install 'graphnoise[llm]'") from None
-    # without its environment the client knows no proxy; redirects would carry texts elsewhere
     http = openai.DefaultAsyncHttpxClient(
-        trust_env=not is_loopback(server_of(url)), follow_redirects=False
+        # without its environment the client knows no proxy
+        trust_env=not is_loopback(server_of(url)),
+        # http has no certificates, and reading the list of them takes longer than an answer
+        verify=not (url or "").lower().startswith("http://"),
+        # a redirect would carry texts elsewhere
+        follow_redirects=False,
     )
     return openai.AsyncOpenAI(
         api_key=key, base_url=url, timeout=timeout, max_retries=0, http_client=http

@@ -30,6 +30,9 @@ from graphnoise.annotators.session import Understood
 
 # what is left of a prompt that the server called too long
 SHORTER = 0.7
+# a shorter piece, or one of so few words, may be the name of a class
+SHORTEST_ECHO = 24
+MOST_WORDS_OF_A_NAME = 8
 
 
 class ChatDialogue:
@@ -148,10 +151,14 @@ class ChatDialogue:
         message = choice.get("message") or {}
         if message.get("refusal") and not content:
             return Reading(ABSTAIN, reason="refusal")
-        return read_reply(
+        reading = read_reply(
             content, self.questions.classes, finish_reason=choice.get("finish_reason"),
             structured=structured, repaired=request.kind == "repair",
         )  # fmt: skip
+        if reading.label != ABSTAIN and _is_echo(content.strip(), request):
+            # what is written in a text is no answer to a question about it
+            return Reading(ABSTAIN, reason="no_class_named")
+        return reading
 
 
 def constraint_for(known: Capabilities, questions: Questions, reply: str) -> dict[str, Any]:
@@ -197,6 +204,19 @@ def _content(choice: Mapping[str, Any]) -> str:
         texts = [part.get("text") for part in content if isinstance(part, Mapping)]
         return "".join(str(text or "") for text in texts)
     return str(content or "")
+
+
+def _is_echo(said: str, request: Request) -> bool:
+    """Whether a reply only repeats a piece of the prompt, and is no bare answer."""
+    if len(said) < SHORTEST_ECHO or not any(
+        said in str(message["content"]) for message in request.body["messages"]
+    ):
+        return False
+    try:
+        json.loads(said)
+    except ValueError:
+        return len(said.split()) > MOST_WORDS_OF_A_NAME
+    return False
 
 
 def _probabilities(

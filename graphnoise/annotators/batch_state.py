@@ -54,6 +54,9 @@ class BatchRequest:
         body = {name: value for name, value in sendable_body(self.body).items() if name != "n"}
         if self.n > 1:
             body["n"] = self.n
+        if self.first and isinstance(body.get("seed"), int):
+            # with the seed of the first answers a server would give those again
+            body["seed"] += self.first
         content = {"custom_id": self.custom_id, "method": "POST", "url": url, "body": body}
         return json.dumps(content, ensure_ascii=False, allow_nan=False)
 

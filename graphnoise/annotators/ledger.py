@@ -131,7 +131,9 @@ class Ledger:
         """What a resumed run has spent before: `already` of its purse.
 
         Calls, cached answers, repairs and samples are 0: the resumed run walks through the same
-        questions and counts each of them, now answered from the cache, again.
+        questions and counts each of them, now answered from the cache, again. So a question that
+        failed before counts when it is asked again, and not for its first time. Requests in flight
+        when a process was killed have no row: they may have been billed, and nobody can tell.
         """
         spent = self.total.usage
         return Usage(

@@ -333,6 +333,20 @@ def test_a_claim_from_another_machine_is_not_judged_by_its_process_number(cache)
     assert not cache.claim("k")
 
 
+def test_who_looks_while_another_claims_waits_and_sees_the_claim(cache):
+    told: list[bool] = []
+    look = threading.Thread(target=lambda: told.append(cache.claim("k", [0])))
+    with closing(sqlite3.connect(cache.path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        look.start()
+        time.sleep(0.1)
+        row = ("k", "elsewhere", 1, "1", "token", time.time() + 60)
+        connection.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?)", row)
+        connection.execute("COMMIT")
+        look.join()
+    assert told == [False]
+
+
 def test_a_process_number_used_again_is_not_the_owner(cache):
     other = AnswerCache(cache.path)
     assert other.claim("k")

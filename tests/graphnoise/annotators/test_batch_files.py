@@ -106,6 +106,15 @@ def test_lines_are_what_the_queue_reads(folder):
     ]
 
 
+def test_further_samples_are_drawn_with_another_seed_under_the_same_key(folder):
+    seeded = {**body(0), "seed": 7}
+    write_batch([BatchRequest(seeded, first=first, n=3) for first in (0, 3)], folder)
+    lines = lines_of(folder / "batch-0001.jsonl")
+    assert [line["body"]["seed"] for line in lines] == [7, 10]
+    key = request_key(seeded, "chat")
+    assert [line["custom_id"] for line in lines] == [f"{key}-0", f"{key}-3"]
+
+
 @pytest.mark.parametrize(
     ("limits", "sizes"),
     [

@@ -27,6 +27,7 @@ CASES = {
     "locality": ["benchmarks.speed.locality"],
     "local_batch": ["benchmarks.speed.local_batch"],
     "store_build": ["benchmarks.speed.store_build"],
+    "node_selection": ["benchmarks.speed.node_selection"],
     "audit_excerpt": ["benchmarks.audit_excerpt"],
     "cluster_excerpt": ["benchmarks.cluster_excerpt"],
     "readme_tables": ["benchmarks.readme_tables"],

@@ -104,11 +104,12 @@ def farthest_first(
     """`count` of `nodes`, one at a time the farthest from `chosen` and from those before it."""
     if count < 1:
         return nodes[:0]
-    _, distance = nearest_centre(rows[nodes], rows[chosen])
+    inside = rows[nodes]
+    _, distance = nearest_centre(inside, rows[chosen])
     taken: list[int] = []
     for _ in range(count):
         at = int(distance.argmax())
         taken.append(at)
-        distance = np.minimum(distance, np.linalg.norm(rows[nodes] - rows[nodes[at]], axis=1))
+        distance = np.minimum(distance, np.linalg.norm(inside - inside[at], axis=1))
         distance[taken] = -1
     return nodes[taken]

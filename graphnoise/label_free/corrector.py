@@ -44,8 +44,24 @@ class CorrectorSettings:
 
 
 @dataclass(frozen=True, eq=False)
+class Reviewed:
+    """Answers of the annotator that are in question.
+
+    Attributes:
+        nodes: Labelled nodes ``[M]`` int64.
+        labels: What the annotator said of them ``[M]`` int64.
+        sureness: How sure it is ``[M]``: its estimated reliability for the rule "reliability",
+            its confidence for "ranks".
+    """
+
+    nodes: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    sureness: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class Correction:
-    """What the corrector says of the reviewed nodes; the annotator's side is the caller's.
+    """What the corrector says of the reviewed nodes.
 
     Attributes:
         labels: Its class ``[M]`` int64.
@@ -62,8 +78,7 @@ def correct_labels(
     graph: TextGraph,
     labels: NDArray[np.int64],
     weights: NDArray[np.float32],
-    reviewed: NDArray[np.int64],
-    sureness: NDArray[np.float64],
+    reviewed: Reviewed,
     settings: CorrectorSettings,
     *,
     seed: int = 0,
@@ -74,24 +89,23 @@ def correct_labels(
         graph: With the rewired edges.
         labels: Current labels ``[N]``, -1 for none.
         weights: Of the labels ``[N]``.
-        reviewed: Labelled nodes whose labels are in question ``[M]``.
-        sureness: How sure the annotator is of them ``[M]``: its estimated reliability for
-            "reliability", its confidence for "ranks".
+        reviewed: Answers in question. The corrector is measured against them, not against
+            labels that an earlier one replaced: those it would agree with too easily.
         settings: Rule and training.
         seed: Of the networks.
     """
-    asked = labels[reviewed]
+    nodes, theirs = reviewed.nodes, reviewed.labels
     if settings.rule == "ranks":
         targets = one_hot(labels, graph.n_classes)
         answer = train_network(graph, targets, weights, settings=settings.training, seed=seed)
-        rows = answer.probabilities[reviewed]
+        rows = answer.probabilities[nodes]
         own, sure = rows.argmax(1), rows.max(1).astype(np.float64)
-        replaces = overruled_by_rank(sureness, sure, settings.tau) & (own != asked)
-        return Correction(own, sure, replaces)
-    rows = held_out_answers(graph, labels, weights, reviewed, settings, seed=seed)
+        wins = overruled_by_rank(reviewed.sureness, sure, settings.tau)
+        return Correction(own, sure, wins & (own != theirs))
+    rows = held_out_answers(graph, labels, weights, nodes, settings, seed=seed)
     own = rows.argmax(1)
-    reliability = agreement_rate(rows.max(1), own == asked)
-    return Correction(own, reliability, (own != asked) & (reliability > sureness))
+    reliability = agreement_rate(rows.max(1), own == theirs)
+    return Correction(own, reliability, (own != theirs) & (reliability > reviewed.sureness))
 
 
 def overruled_by_rank(

@@ -3,6 +3,7 @@ import pytest
 
 from graphnoise.label_free.corrector import (
     CorrectorSettings,
+    Reviewed,
     agreement_rate,
     correct_labels,
     held_out_answers,
@@ -28,9 +29,13 @@ def labelled_case(n_wrong=6):
     return graph, labels, (labels >= 0).astype(np.float32), nodes, wrong
 
 
+def reviewed(labels, nodes, sureness):
+    return Reviewed(nodes, labels[nodes], np.full(len(nodes), float(sureness)))
+
+
 def test_corrects_the_wrong_and_keeps_the_right():
     graph, labels, weights, nodes, wrong = labelled_case()
-    correction = correct_labels(graph, labels, weights, nodes, np.full(60, 0.6), OURS)
+    correction = correct_labels(graph, labels, weights, reviewed(labels, nodes, 0.6), OURS)
 
     changed = correction.replaces
     assert set(nodes[changed]) >= set(wrong)
@@ -42,7 +47,7 @@ def test_corrects_the_wrong_and_keeps_the_right():
 
 def test_a_reliable_annotator_is_never_overruled():
     graph, labels, weights, nodes, _ = labelled_case()
-    correction = correct_labels(graph, labels, weights, nodes, np.ones(60), OURS)
+    correction = correct_labels(graph, labels, weights, reviewed(labels, nodes, 1), OURS)
     assert not correction.replaces.any()
     assert (correction.labels != labels[nodes]).any()
 
@@ -79,7 +84,7 @@ def test_rank_rule_by_hand():
 def test_ranks_replace_whatever_the_reliability():
     graph, labels, weights, nodes, _ = labelled_case()
     settings = CorrectorSettings(TRAINING, rule="ranks", tau=1)
-    correction = correct_labels(graph, labels, weights, nodes, np.full(60, 0.99), settings)
+    correction = correct_labels(graph, labels, weights, reviewed(labels, nodes, 0.99), settings)
     np.testing.assert_array_equal(correction.replaces, correction.labels != labels[nodes])
 
 

@@ -283,7 +283,7 @@ class Asker:
                 self._settle(wanted, spent)
             total = total + spent
             again = trouble.kind == "again" and attempt < retries
-            again = again and (trouble.wait or 0) <= self.patience.longest_wait
+            again = again and (trouble.wait or 0) <= self.patience.longest_asked
             kind = "retry" if again or trouble.kind == "too_long" else ""
             self.cache.add_entries([self._entry(request, kind, spent)])
             if not again:

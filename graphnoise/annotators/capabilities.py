@@ -21,7 +21,7 @@ TOP_LOGPROBS = 10
 # raised when what is probed changes, so that old records are not read
 RECORD_VERSION = 1
 # a server that knows no field says so with one of these
-REJECTED = (400, 404, 405, 422, 500, 501)
+REJECTED = (400, 405, 422, 500, 501)
 
 Ask: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
@@ -167,7 +167,7 @@ class _Probe:
             if "max_completion_tokens" in str(error) and self.token_field == "max_tokens":
                 self.token_field = "max_completion_tokens"
                 return await self.send(extra, required=required, note=note)
-            if required or error.status not in REJECTED or error.status == 404:
+            if required or error.status not in REJECTED:
                 raise
             return None
 
@@ -199,7 +199,7 @@ async def _answers_systemone(probe: _Probe) -> bool:
     try:
         answer = await probe.ask(SYSTEMONE, systemone_body(probe.model, "", PROBE_OPTIONS))
     except EndpointError as error:
-        if error.status not in (*REJECTED, 403):
+        if error.status is None:
             raise
         return False
     try:

@@ -15,7 +15,6 @@ from graphnoise.annotators.capabilities import CHAT, TOP_LOGPROBS, Capabilities,
 from graphnoise.annotators.confidence import answer_position, class_probabilities_from_logprobs
 from graphnoise.annotators.options import AnnotatorOptions
 from graphnoise.annotators.prompting import (
-    Prompt,
     PromptWords,
     choices_for,
     count_message_tokens,
@@ -70,7 +69,7 @@ class ChatDialogue:
             **({"top_p": options.top_p} if options.top_p is not None else {}),
             **({"logprobs": True, "top_logprobs": TOP_LOGPROBS} if known.logprobs else {}),
         }
-        self._made: dict[str, Prompt] = {}
+        self._kept: dict[str, float] = {}  # share of the text shown, by key
 
     def first(self, row: int) -> Request:
         """The request of a question with a text."""
@@ -124,11 +123,10 @@ class ChatDialogue:
 
     def record(self, request: Request) -> dict[str, Any]:
         """Template, sampling, and what of the text was shown."""
-        prompt = self._made[request.key]
         options = self.options
         return {
-            "prompt": request.key, "template": prompt.template,
-            "template_version": prompt.version, "text_kept": prompt.kept,
+            "prompt": request.key, "template": self.template.name,
+            "template_version": self.template.version, "text_kept": self._kept[request.key],
             "samples_asked": options.samples, "temperature": options.temperature,
             "top_p": options.top_p, "seed": options.seed, "max_tokens": options.max_tokens,
         }  # fmt: skip
@@ -139,7 +137,7 @@ class ChatDialogue:
         )
         body = {**self._fields, "messages": list(prompt.messages), **self._constraint}
         key = request_key(body, "chat")
-        self._made[key] = prompt
+        self._kept[key] = prompt.kept
         options = self.options
         return Request(
             key, CHAT, body, prompt.tokens, options.max_tokens, options.samples,

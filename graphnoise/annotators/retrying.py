@@ -15,6 +15,8 @@ TOO_LONG = re.compile(
     r"|(prompt|input|request|text) is too long|reduce the length|longer than the maximum",
     re.IGNORECASE,
 )
+# 400 because of the text, not of the request: the other texts are none the worse for it
+FILTERED = ("content_filter", "content_policy_violation")
 # 429 that no waiting mends: the account is empty
 NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 AGAIN = (408, 409, 425, 429)
@@ -39,7 +41,8 @@ class Patience:
     Attributes:
         retries: Times it is sent again.
         first_wait: Seconds before the first retry; each further wait is twice as long.
-        longest_wait: Of one wait. A server that asks for more is given up.
+        longest_wait: Of one wait that is drawn.
+        longest_asked: Of one wait that the server asks for; one that asks for more is given up.
         failures: Questions given up one after the other until the run stops: the server is gone,
             and every further question would wait in vain.
     """
@@ -47,6 +50,7 @@ class Patience:
     retries: int = 6
     first_wait: float = 0.5
     longest_wait: float = 60.0
+    longest_asked: float = 300.0
     failures: int = 8
 
     def wait(self, attempt: int, asked: float | None, draw: random.Random) -> float:
@@ -66,7 +70,8 @@ class Trouble:
     """A failed request, judged.
 
     Attributes:
-        kind: "again" (a retry may mend it), "too_long" (a shorter prompt may), or "stop".
+        kind: "again" (a retry may mend it), "too_long" (a shorter prompt may), "refusal" (of this
+            text), or "stop".
         message: What happened, for people; holds no secret that the caller's redaction knows.
         wait: Seconds the server asked for, or None.
         billed: Whether the server may have done the work: the answer was lost, not refused.
@@ -163,7 +168,11 @@ def _judge_status(
     kind, wait = "stop", None
     if (status >= 500 and status != 501) or (status in AGAIN and code not in NO_CREDIT):
         kind, wait = "again", retry_after(headers)
-    elif status in (400, 413, 422) and (code == "context_length_exceeded" or TOO_LONG.search(said)):
+    elif status in (400, 422) and code in FILTERED:
+        kind = "refusal"
+    elif status == 413 or (
+        status in (400, 422) and (code == "context_length_exceeded" or TOO_LONG.search(said))
+    ):
         kind = "too_long"
     return Trouble(kind, message, wait, status=status)
 

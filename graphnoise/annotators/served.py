@@ -3,10 +3,12 @@
 import asyncio
 import random
 import secrets
+import shutil
 import tempfile
 import time
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -66,7 +68,9 @@ class ServedAnnotator(ABC):
         self.price = load_prices(self.options.prices).price_of(model, self.url)
         self.run, self.stage = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}", ""
         self._cache: AnswerCache | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._forget: Callable[[], Any] | None = None
+        # one for all calls: limits of a server do not end with a stage
+        self._pace = Pace(self.options.requests_per_minute, self.options.tokens_per_minute)
 
     @classmethod
     def from_spec(
@@ -86,9 +90,9 @@ class ServedAnnotator(ABC):
         if self._cache is not None:
             self._cache.close()
             self._cache = None
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        if self._forget is not None:
+            self._forget()
+            self._forget = None
 
     def settings(self) -> Mapping[str, Any]:
         """Everything that decides the answers; the key is not among it."""
@@ -145,16 +149,15 @@ class ServedAnnotator(ABC):
     ) -> Votes:
         """`annotate` inside a running event loop."""
         cache = self._opened()
-        options = self.options
         asker = Asker(
             self._connect, cache, NoLimit() if purse is None else purse,
             patience=self.patience,
-            pace=Pace(options.requests_per_minute, options.tokens_per_minute),
+            pace=self._pace,
             settings=AskSettings(
                 self.run, self.stage, self.model, many=False, seeded=False,
                 capability=self._capability_key, is_answer=_is_anything, price=self._money,
             ),
-            draw=random.Random(options.seed),
+            draw=random.Random(self.options.seed),
         )  # fmt: skip
         try:
             asked = await Session(self, asker, questions, progress).all_outcomes()
@@ -197,8 +200,9 @@ class ServedAnnotator(ABC):
         if self._cache is None:
             path = self.options.cache
             if path is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="answers-")
-                path = Path(self._folder.name) / "answers.sqlite"
+                folder = tempfile.mkdtemp(prefix="answers-")
+                self._forget = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+                path = Path(folder) / "answers.sqlite"
             key = read_key(self.options.api_key_env)
             self._cache = AnswerCache(path, secrets=[key] if key else [])
         return self._cache
@@ -226,7 +230,24 @@ def _run(work: Coroutine[Any, Any, Votes]) -> Votes:
         in_loop = False
     else:
         in_loop = True
-    if not in_loop:
-        return asyncio.run(work)
+    return _run_beside(work) if in_loop else asyncio.run(work)
+
+
+def _run_beside(work: Coroutine[Any, Any, Votes]) -> Votes:
+    """Run in a thread with a loop of its own; an interrupt of this one reaches it."""
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Votes]]] = []
+
+    async def inside() -> Votes:
+        task = asyncio.ensure_future(work)
+        running.append((asyncio.get_running_loop(), task))
+        return await task
+
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+        future = thread.submit(asyncio.run, inside())
+        try:
+            return future.result()
+        except BaseException:
+            for loop, task in running:
+                if not future.done():
+                    loop.call_soon_threadsafe(task.cancel)
+            raise

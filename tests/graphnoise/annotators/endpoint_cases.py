@@ -15,7 +15,7 @@ from labelnoise.class_list import ClassList
 from tests.graphnoise.annotators.scripted_server import Features, ScriptedServer
 
 CLASSES = ClassList(("Rule_Learning", "Theory", "Neural_Networks"))
-QUICK = Patience(retries=3, first_wait=0.01, longest_wait=0.5, failures=4)
+QUICK = Patience(retries=3, first_wait=0.01, longest_wait=0.5, longest_asked=1.0, failures=4)
 PLAIN = Features(structured="none", n=False)
 
 

@@ -200,6 +200,18 @@ def test_a_frame_that_is_too_long_by_itself_is_given_up():
     assert "too long" in votes.records[0]["message"]
 
 
+def test_a_text_that_is_filtered_stops_only_itself():
+    def answer(body):
+        filtered = Reply(status=400, message="filtered", code="content_filter")
+        return filtered if "text 1 " in str(body) else Reply("Theory")
+
+    with ScriptedServer(answer=answer, features=PLAIN) as server, endpoint(server) as annotator:
+        votes = annotator.annotate(questions(3))
+    assert votes.labels.tolist() == [1, ABSTAIN, 1]
+    assert votes.reason[1] == "refusal"
+    assert len(server.bodies) == 3
+
+
 def test_proxies_are_not_asked_for_this_machine(monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

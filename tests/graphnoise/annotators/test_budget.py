@@ -175,6 +175,7 @@ def test_more_than_reserved_is_counted_and_stops_the_run():
     purse.settle(ONE, replace(ONE, completion_tokens=500))
     assert purse.spent.tokens == 510
     assert not purse.reserve(replace(ONE, prompt_tokens=1, completion_tokens=0))
+    assert purse.reserve(CACHED), "what costs no tokens is not refused for them"
 
 
 def test_an_unknown_price_cannot_keep_a_cap_in_dollars():

@@ -82,6 +82,7 @@ def k_means(
     seed: int,
     settings: KMeansSettings | None = None,
     weights: Rows | None = None,
+    fixed: Rows | None = None,
 ) -> Clusters:
     """Clusters of rows: greedy k-means++, then rounds of assigning and averaging.
 
@@ -90,10 +91,12 @@ def k_means(
 
     Args:
         rows: ``[N, D]`` float32, finite, at least one.
-        n_clusters: K, in ``1 .. N``.
+        n_clusters: Centres to find, in ``1 .. N``.
         seed: Of the sample and of k-means++.
         settings: Amount of work; None takes the defaults.
         weights: How much each row counts ``[N]`` float32, positive; None counts them alike.
+        fixed: Centres ``[F, D]`` that are there already and stay: clusters ``0 .. F - 1`` of the
+            result, before those found. None: none.
 
     Raises:
         ValueError: `n_clusters` or `weights` is out of range.
@@ -104,13 +107,15 @@ def k_means(
     everything = _Sample(rows, np.ones(len(rows), np.float32) if weights is None else weights)
     if everything.weights.shape != (len(rows),) or not (everything.weights > 0).all():
         raise ValueError(f"weights must be positive [{len(rows)}]")
+    held = rows[:0] if fixed is None else fixed
+    total = len(held) + n_clusters
     rng = np.random.default_rng(seed)
-    sample = everything.draw(n_clusters * settings.sample_per_cluster, rng)
-    few = sample.draw(n_clusters * settings.seeding_per_cluster, rng)
-    centres = _spread_out(few, n_clusters, rng)
-    centres = _improve(sample, centres, settings.rounds, settings)
+    sample = everything.draw(total * settings.sample_per_cluster, rng)
+    few = sample.draw(total * settings.seeding_per_cluster, rng)
+    centres = np.concatenate([held, _spread_out(few, n_clusters, held, rng)])
+    centres = _improve(sample, centres, len(held), settings.rounds, settings)
     if len(sample.rows) < len(rows):
-        centres = _improve(everything, centres, settings.rounds_on_all, settings)
+        centres = _improve(everything, centres, len(held), settings.rounds_on_all, settings)
     return Clusters(centres, *nearest_centre(rows, centres, block=settings.block))
 
 
@@ -143,14 +148,18 @@ class _Sample:
         return _Sample(self.rows[kept], self.weights[kept])
 
 
-def _spread_out(sample: _Sample, n_clusters: int, rng: np.random.Generator) -> Rows:
+def _spread_out(sample: _Sample, n_clusters: int, held: Rows, rng: np.random.Generator) -> Rows:
     """Greedy k-means++: each new centre the best of a few rows drawn by squared distance."""
     rows, weights = sample.rows, sample.weights
     squares = np.einsum("nd,nd->n", rows, rows)
     trials = 2 + int(log(n_clusters))
-    chosen = [int(rng.integers(len(rows)))]
-    nearest = _squared_distances(rows, squares, np.array(chosen))[0]
-    for _ in range(1, n_clusters):
+    if len(held):
+        chosen: list[int] = []
+        nearest = np.square(nearest_centre(rows, held)[1])
+    else:
+        chosen = [int(rng.integers(len(rows)))]
+        nearest = _squared_distances(rows, squares, np.array(chosen))[0]
+    while len(chosen) < n_clusters:
         summed = np.cumsum(nearest * weights, dtype=np.float64)
         drawn = np.searchsorted(summed, rng.random(trials) * summed[-1], side="right")
         if summed[-1] <= 0:  # every row is a centre already
@@ -172,11 +181,13 @@ def _squared_distances(rows: Rows, squares: Rows, chosen: NDArray[np.int64]) -> 
     return found
 
 
-def _improve(sample: _Sample, centres: Rows, rounds: int, settings: KMeansSettings) -> Rows:
-    before = None
+def _improve(
+    sample: _Sample, centres: Rows, n_fixed: int, rounds: int, settings: KMeansSettings
+) -> Rows:
+    held, before = centres[:n_fixed], None
     for _ in range(rounds):
         cluster, distance = nearest_centre(sample.rows, centres, block=settings.block)
-        centres = _means(sample, cluster, distance, len(centres))
+        centres = np.concatenate([held, _means(sample, cluster, distance, len(centres))[n_fixed:]])
         now = float(np.square(distance, dtype=np.float64) @ sample.weights)
         if before is not None and before - now <= settings.tolerance * before:
             break

@@ -26,6 +26,8 @@ class Medoids:
 
     Attributes:
         steps: Powers of A_hat; 2, as many as the layers of the network that learns from it.
+        around_asked: In later rounds take nodes with a bought label as medoids that are there
+            already, so that new ones go where none is near.
         clustering: Amount of work of k-means.
 
     Source:
@@ -34,6 +36,7 @@ class Medoids:
     """
 
     steps: int = 2
+    around_asked: bool = True
     clustering: KMeansSettings = field(default_factory=KMeansSettings)
     name: str = field(default="medoids", init=False)
 
@@ -50,8 +53,11 @@ class Medoids:
         if budget == 0:
             return Selected(nodes, np.zeros(0))
         rows = propagated(situation.graph.adjacency, situation.graph.embedding, self.steps)
-        clusters = k_means(rows, budget, seed=situation.seed, settings=self.clustering)
-        return medoids_of(rows, clusters, nodes, budget)
+        asked = rows[:0]
+        if self.around_asked and situation.labels is not None:
+            asked = rows[situation.labels >= 0]
+        clusters = k_means(rows, budget, seed=situation.seed, settings=self.clustering, fixed=asked)
+        return medoids_of(rows, clusters, nodes, budget, n_fixed=len(asked))
 
 
 def propagated(
@@ -77,6 +83,7 @@ def medoids_of(
     budget: int,
     *,
     weights: NDArray[np.float32] | None = None,
+    n_fixed: int = 0,
 ) -> Selected:
     """The candidate nearest to each centre, large clusters first; filled up to `budget`.
 
@@ -86,26 +93,29 @@ def medoids_of(
         nodes: Candidates ``[M]``, M >= `budget`.
         budget: Nodes to return.
         weights: How much each node counts in the size of a cluster ``[N]``; None: 1.
+        n_fixed: Clusters that have a medoid already: the first ones, which give no node.
     """
     # candidates by cluster and distance: the first of each cluster is its medoid
     order = nodes[np.lexsort((nodes, clusters.distance[nodes], clusters.cluster[nodes]))]
     held, first = np.unique(clusters.cluster[order], return_index=True)
+    held, first = held[held >= n_fixed], first[held >= n_fixed]
     best, sizes = order[first], clusters.weighted_sizes(weights)[held]
     by_size = np.lexsort((best, clusters.distance[best], -sizes))[:budget]
     chosen = best[by_size]
-    extra = farthest_first(rows, chosen, np.setdiff1d(nodes, chosen), budget - len(chosen))
+    there = np.concatenate([clusters.centres[:n_fixed], rows[chosen]])
+    extra = farthest_first(rows, there, np.setdiff1d(nodes, chosen), budget - len(chosen))
     scores = np.concatenate([sizes[by_size], np.zeros(len(extra))])
     return Selected(np.concatenate([chosen, extra]), scores.astype(np.float64))
 
 
 def farthest_first(
-    rows: NDArray[np.float32], chosen: NDArray[np.int64], nodes: NDArray[np.int64], count: int
+    rows: NDArray[np.float32], there: NDArray[np.float32], nodes: NDArray[np.int64], count: int
 ) -> NDArray[np.int64]:
-    """`count` of `nodes`, one at a time the farthest from `chosen` and from those before it."""
+    """`count` of `nodes`, one at a time the farthest from rows `there` and from those before it."""
     if count < 1:
         return nodes[:0]
     inside = rows[nodes]
-    _, distance = nearest_centre(inside, rows[chosen])
+    _, distance = nearest_centre(inside, there)
     taken: list[int] = []
     for _ in range(count):
         at = int(distance.argmax())

@@ -146,9 +146,31 @@ def test_clusters_without_available_member_are_replaced_by_far_nodes():
 def test_farthest_first_by_hand():
     rows = np.array([[0], [1], [4], [10], [10]], np.float32)
 
-    found = farthest_first(rows, np.array([0]), np.array([1, 2, 3, 4]), 4)
+    found = farthest_first(rows, rows[:1], np.array([1, 2, 3, 4]), 4)
 
     assert found.tolist() == [3, 2, 1, 4]
+
+
+def test_fixed_centres_stay_and_new_ones_go_elsewhere():
+    rows = np.array([[0], [1], [10], [11], [20], [21]], np.float32)
+
+    clusters = k_means(rows, 2, seed=0, fixed=np.array([[0.2]], np.float32))
+
+    assert clusters.centres[0, 0] == np.float32(0.2)
+    np.testing.assert_allclose(np.sort(clusters.centres[1:, 0]), [10.5, 20.5])
+    found = medoids_of(rows, clusters, np.arange(6), 2, n_fixed=1)
+    assert (np.sort(found.nodes) // 2).tolist() == [1, 2]
+
+
+def test_later_rounds_ask_where_no_label_is_near():
+    given = situation(blocks(n_isolated=0))
+    labels = np.where(np.arange(120) < 40, 0, -1)  # the first class is all asked
+    later = replace(given, labels=labels, available=np.ones(120, bool))
+
+    around = (Medoids().select(later, 30).nodes < 40).mean()
+    anew = (Medoids(around_asked=False).select(later, 30).nodes < 40).mean()
+
+    assert around < 0.15 < 0.25 < anew
 
 
 def test_disagreement_puts_medoids_where_opinions_differ():

@@ -74,7 +74,9 @@ def label_free_audit(
     reason = np.array([_RENAMED[code] for code in audit.reason])
     asked = np.zeros(graph.n_nodes, bool)
     asked[fit.asked] = True
-    reason[asked & (given == ABSTAIN) & (reason == "not_asked")] = "llm_abstained"
+    silent = asked & (given == ABSTAIN) & (reason == "not_asked")
+    # not in place: an array of shorter words would cut this one off
+    reason = np.where(silent, "llm_abstained", reason)
     suggested, suggested_p = audit.evidence["suggested"], audit.evidence["suggested_p"]
     evidence = {
         **audit.evidence,

@@ -17,6 +17,7 @@ from graphnoise.report.stored import PREDICTIONS, RECORD, StoredRun, read_run, w
 from graphnoise.text_graph import TextGraph
 from labelnoise.atomic_files import replacing
 from labelnoise.audit import LabelAudit
+from labelnoise.report.page import finite
 
 LABELS = "labels.parquet"
 # what `record["kind"]` of an annotation run says
@@ -26,7 +27,8 @@ NODES_PER_REGION, MAX_REGIONS = 60, 60
 BLOCK = 8192
 # columns of the nodes that a classifier of given labels does not have
 NODE_COLUMNS = (
-    "asked", "trained_label", "weight", "reliability", "region", "map_x", "map_y", "exemplar",
+    "asked", "trained_label", "weight", "reliability", "zero_shot", "region", "map_x", "map_y",
+    "exemplar",
 )  # fmt: skip
 
 
@@ -54,7 +56,13 @@ class StoredAnnotation:
 
 
 def write_annotation(
-    folder: Path, *, graph: TextGraph, fit: LabelFreeFit, audit: LabelAudit, seed: int = 0
+    folder: Path,
+    *,
+    graph: TextGraph,
+    fit: LabelFreeFit,
+    audit: LabelAudit,
+    prior: NDArray[np.float32] | None = None,
+    seed: int = 0,
 ) -> None:
     """Write everything but the record, each file atomically.
 
@@ -63,6 +71,7 @@ def write_annotation(
         graph: What was asked about.
         fit: What the recipe learned.
         audit: A row per node.
+        prior: Zero-shot class probabilities ``[N, K]``, a second opinion for the page.
         seed: Of the regions, where the recipe made none.
     """
     write_run(
@@ -70,8 +79,8 @@ def write_annotation(
         graph=annotated_graph(graph, fit),
         probabilities=fit.probabilities,
         audit=audit,
-        history={"stages": [dict(stage) for stage in fit.stages]},
-        columns=node_columns(graph, fit, seed=seed),
+        history=finite({"stages": [dict(stage) for stage in fit.stages]}),
+        columns=node_columns(graph, fit, prior=prior, seed=seed),
     )
     _write_table(folder / LABELS, label_columns(graph, fit))
 
@@ -113,23 +122,35 @@ def annotated_graph(graph: TextGraph, fit: LabelFreeFit) -> LabelledGraph:
     )  # fmt: skip
 
 
-def node_columns(graph: TextGraph, fit: LabelFreeFit, *, seed: int = 0) -> dict[str, NDArray[Any]]:
+def node_columns(
+    graph: TextGraph,
+    fit: LabelFreeFit,
+    *,
+    prior: NDArray[np.float32] | None = None,
+    seed: int = 0,
+) -> dict[str, NDArray[Any]]:
     """What the page says of every node besides its labels, name -> ``[N]``.
 
     ``asked`` is the place in the order of questions, -1 where not asked; ``trained_label`` and
     ``weight`` are what the last network saw; ``reliability`` is the estimated chance that the
-    annotator is right; ``region``, ``map_x`` and ``map_y`` are its place, and ``exemplar`` marks
-    the node next to the middle of its region.
+    annotator is right; ``zero_shot`` is the class of the prior, -1 for none; ``region``,
+    ``map_x`` and ``map_y`` are its place, and ``exemplar`` marks the node next to the middle of
+    its region.
     """
     asked = np.full(graph.n_nodes, -1, np.int64)
     asked[fit.asked] = np.arange(len(fit.asked))
     region = regions_of(graph, seed=seed) if fit.regions is None else fit.regions
+    zero_shot = np.full(graph.n_nodes, -1, np.int64)
+    if prior is not None:
+        told = np.array([bool(text.strip()) for text in graph.texts])
+        zero_shot[told] = prior[told].argmax(axis=1)
     place, exemplar = region_map(graph.embedding, region)
     return {
         "asked": asked,
         "trained_label": fit.label,
         "weight": fit.weight.astype(np.float32),
         "reliability": fit.reliability.astype(np.float64),
+        "zero_shot": zero_shot,
         "region": region.astype(np.int64),
         "map_x": place[:, 0],
         "map_y": place[:, 1],

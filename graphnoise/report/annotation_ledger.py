@@ -130,6 +130,9 @@ def second_opinions(stored: StoredAnnotation) -> dict[str, NDArray[np.float64]]:
     for name in own:
         del found[name]
     found["classifier"] = view.predicted.astype(np.float64)
+    if "zero-shot prior" not in found and (stored.nodes["zero_shot"] >= 0).any():
+        choice = stored.nodes["zero_shot"]
+        found["zero-shot prior"] = np.where(choice >= 0, choice, np.nan)
     found["graph neighbours"] = neighbour_majority(stored)
     return found
 

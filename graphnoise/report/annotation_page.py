@@ -191,8 +191,11 @@ def heading(stored: StoredAnnotation, answers: AnswerNumbers) -> Heading:
 
 
 def _who(record: Mapping[str, Any]) -> str:
+    """The annotator by its spec; of a file or folder only the name."""
     annotator = record.get("annotator", {})
-    return str(annotator.get("spec") or annotator.get("name", "an annotator"))
+    spec = str(annotator.get("spec") or annotator.get("name", "an annotator"))
+    kind, mark, rest = spec.partition(":")
+    return f"{kind}:{Path(rest).name}" if mark and kind in ("replay", "local") else spec
 
 
 def _notice(record: Mapping[str, Any], answers: AnswerNumbers) -> str:
@@ -219,7 +222,7 @@ def _provenance(stored: StoredAnnotation) -> dict[str, str]:
     record = stored.run.record
     facts = provenance(stored.run)
     facts["Method"] = f"recipe {stored.run.audit.method}"
-    facts["Annotator"] = _who(record)
+    facts["Annotator"] = str(record.get("annotator", {}).get("spec", ""))
     facts["Budget"] = budget(record.get("budget", {}))
     return facts
 

@@ -17,10 +17,14 @@ from labelnoise.report.page import percent, render
 # upper ends of the shades of reliability
 SHADES = (0.5, 0.65, 0.8, 0.9, 1.0)
 WIDTH, HEIGHT, MARGIN = 720.0, 420.0, 34.0
-SMALLEST, LARGEST = 6.0, 26.0
+SMALLEST, LARGEST = 8.0, 28.0
+# many regions take smaller dots, or they hide each other
+DOTS = 120.0
 # a page with more is not read; report.json has all of them
 MAX_ROWS, MAX_DOTS = 100, 300
-MAX_EXEMPLAR = 140
+MAX_EXEMPLAR = 110
+# answers that pull a region towards all others before it is called bad: one answer proves little
+PULL = 4
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,9 @@ class Dot:
 def regions(stored: StoredAnnotation, truth: NDArray[np.int64] | None) -> list[Region]:
     """One entry per region, the least reliable first, those without an answer last.
 
+    Few answers prove little: for the order, and only for it, each region counts `PULL` answers
+    of usual reliability besides its own.
+
     Args:
         stored: A finished run.
         truth: Right class ``[N]``, -1 where unknown; None where nothing can be judged.
@@ -78,11 +85,18 @@ def regions(stored: StoredAnnotation, truth: NDArray[np.int64] | None) -> list[R
     opinions = second_opinions(stored)
     right = None if truth is None else right_labels(stored.run.view.given, truth)
     found = [_region(stored, members, opinions, right) for members in _members(stored)]
-    found.sort(
-        key=lambda one: (
-            one["reliability"] is None, one["reliability"] or 0.0, -one["size"], one["region"]
-        )
-    )  # fmt: skip
+    known = [one for one in found if one["reliability"] is not None]
+    answers = max(1, sum(one["answered"] for one in known))
+    usual = sum(one["answered"] * one["reliability"] for one in known) / answers
+
+    def order(one: dict[str, Any]) -> tuple[float, int, int]:
+        if one["reliability"] is None:
+            return 2.0, -one["size"], one["region"]
+        n = one["answered"]
+        pulled = (n * one["reliability"] + PULL * usual) / (n + PULL)
+        return pulled, -one["size"], one["region"]
+
+    found.sort(key=order)
     return [Region(number=i, **one) for i, one in enumerate(found, start=1)]
 
 
@@ -104,8 +118,8 @@ def region_section(found: list[Region]) -> Section:
         "regions",
         "Where the annotator can be trusted",
         "An annotator's errors gather in regions of similar texts. Each dot is a region, its area"
-        " the number of nodes, its number the row of the table; dots lie close where texts are"
-        " alike. Agreement is the share of the answers that a second opinion shares.",
+        " the number of nodes, its number the row of the table, worst first; dots lie close where"
+        " texts are alike. Reliability is estimated without any true label.",
         render("regions.html", values=values, folders=FOLDERS),
     )
 
@@ -116,13 +130,14 @@ def region_dots(found: list[Region]) -> list[Dot]:
         return []
     x, y = np.array([one.x for one in found]), np.array([one.y for one in found])
     largest = max(one.size for one in found)
+    widest = max(2 * SMALLEST, min(LARGEST, DOTS / sqrt(len(found))))
     across, up = _stretched(x, WIDTH), HEIGHT - _stretched(y, HEIGHT)
     dots = [
         Dot(
             one.number,
             float(across[i]),
             float(up[i]),
-            max(SMALLEST, LARGEST * sqrt(one.size / largest)),
+            max(SMALLEST, widest * sqrt(one.size / largest)),
             shade(one.reliability),
             _hover(one),
         )

@@ -132,7 +132,7 @@ def options_of(job: Mapping[str, Any], answers: Path) -> "AnnotatorOptions":
 
     known = {one.name for one in fields(AnnotatorOptions)}
     told = {name: value for name, value in job.items() if name in known and value is not None}
-    for name in ("few_shot",):
+    for name in ("few_shot", "class_scores"):
         told |= {name: Path(told[name])} if name in told else {}
     return AnnotatorOptions(**told | {"cache": answers})
 

@@ -34,6 +34,12 @@ Seed = Annotated[int, typer.Option(help="Of every random step.")]
 TextEncoder = Annotated[
     str, typer.Option(help="Embeds the texts; none takes the graph's own features.")
 ]
+ClassScores = Annotated[
+    Path | None,
+    typer.Option(
+        help="Scores [N, K] of every node as .npz, in place of encoded texts and classes."
+    ),
+]
 Model = Annotated[str | None, typer.Option(help="Where --llm is only an address.")]
 Prompt = Annotated[
     str, typer.Option(help="zero_shot, top_k, few_shot, with_neighbours, or a template file.")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 # kinds of annotators whose argument is a file that decides the answers
 FILES = ("replay",)
+# the encoder that takes the graph's own features instead
+NO_ENCODER = "none"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class AnnotationJob:
         overrides: Settings of the recipe as "name=value".
         seed: Of every random step.
         text_encoder: Embeds the texts; "none" takes the graph's own features.
+        class_scores: File of zero-shot scores, or None: they follow from the encoded texts.
         question: How each node is asked about.
     """
 
@@ -73,6 +76,7 @@ class AnnotationJob:
     overrides: tuple[str, ...] = ()
     seed: int = 0
     text_encoder: str = "minilm"
+    class_scores: Path | None = None
     question: Question = field(default_factory=Question)
 
     @property
@@ -96,7 +100,8 @@ class AnnotationJob:
         from graphnoise.annotators.options import AnnotatorOptions
 
         told = {**asdict(self.question), **asdict(service), "seed": self.seed}
-        if self.text_encoder != "none":
+        told["class_scores"] = self.class_scores
+        if self.text_encoder != NO_ENCODER:
             told["text_encoder"] = self.text_encoder
         return AnnotatorOptions(
             **{name: value for name, value in told.items() if value is not None}
@@ -115,6 +120,7 @@ class AnnotationJob:
             "classes": _file_or_name(self.classes),
             "prompt": _file_or_name(self.question.prompt),
             "few_shot": _file_or_name(self.question.few_shot),
+            "class_scores": _file_or_name(self.class_scores),
             "format": FORMAT,
             "version": labelnoise.__version__,
         }

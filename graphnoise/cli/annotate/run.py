@@ -31,6 +31,7 @@ def run(
     settings: asked.Settings = None,
     seed: asked.Seed = 0,
     text_encoder: asked.TextEncoder = "minilm",
+    class_scores: asked.ClassScores = None,
     model: asked.Model = None,
     prompt: asked.Prompt = "zero_shot",
     few_shot: asked.FewShot = None,
@@ -66,6 +67,7 @@ def run(
 
     job = AnnotationJob(
         graph, llm, classes, recipe, selector, tuple(settings or ()), seed, text_encoder,
+        class_scores,
         Question(model, prompt, few_shot, neighbours, samples, temperature, max_tokens, repair),
     )  # fmt: skip
     service = Service(

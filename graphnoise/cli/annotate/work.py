@@ -17,7 +17,7 @@ from graphnoise.annotators.budget import Budget, BudgetPurse
 from graphnoise.annotators.choosing import make_annotator
 from graphnoise.annotators.ledger import Ledger, read_ledger
 from graphnoise.annotators.served import ServedAnnotator
-from graphnoise.cli.annotate.job import AnnotationJob, Service
+from graphnoise.cli.annotate.job import NO_ENCODER, AnnotationJob, Service
 from graphnoise.cli.annotate.live import Note, Watched, live, reasons_in_words
 from graphnoise.cli.annotate.places import ANSWERS, KIND
 from graphnoise.cli.build_store import step_progress
@@ -34,9 +34,6 @@ from labelnoise.console import output
 from labelnoise.overrides import with_overrides
 from labelnoise.report.page import finite
 
-# the encoder that takes the graph's own features instead
-NO_ENCODER = "none"
-
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -47,13 +44,15 @@ class Prepared:
         annotator: Who will be asked.
         recipe: With its settings.
         budget: Hard caps; `Budget.calls` is set.
-        classifier: Of the three; its purse sets no cap.
+        prior: Zero-shot class probabilities ``[N, K]``, or None where nothing tells them.
+        classifier: Of all of them; its purse sets no cap.
     """
 
     graph: TextGraph
     annotator: Annotator
     recipe: Recipe
     budget: Budget
+    prior: NDArray[np.float32] | None
     classifier: LabelFreeClassifier
 
     def questions(self, nodes: Sequence[int] | NDArray[np.int64]) -> Questions:
@@ -132,11 +131,30 @@ def prepare(
     # a template that is not there is told before anything is begun
     _ = annotator.settings()
     assert budget.calls is not None
+    prior = zero_shot(job, graph)
+    if recipe.needs_prior and prior is None:
+        raise ValueError(
+            f"recipe {recipe.name!r} needs a second opinion: choose a --text-encoder, or give"
+            " --class-scores"
+        )
     classifier = LabelFreeClassifier(
         annotator, budget=budget.calls, recipe=recipe, seed=job.seed,
-        encoder=options.text_encoder, neighbours=job.question.neighbours,
+        prior=prior if recipe.needs_prior else None, neighbours=job.question.neighbours,
+        encoder=options.text_encoder,
     )  # fmt: skip
-    return Prepared(graph, annotator, recipe, budget, classifier)
+    return Prepared(graph, annotator, recipe, budget, prior, classifier)
+
+
+def zero_shot(job: AnnotationJob, graph: TextGraph) -> NDArray[np.float32] | None:
+    """The zero-shot prior from a file or from the encoded texts; None where there is neither."""
+    if job.class_scores is None and job.text_encoder == NO_ENCODER:
+        return None
+    from graphnoise.annotators.text_encoding import encode_classes
+    from graphnoise.annotators.zero_shot import read_class_scores, zero_shot_prior
+
+    if job.class_scores is not None:
+        return zero_shot_prior(graph, read_class_scores(job.class_scores, graph.classes.names))
+    return zero_shot_prior(graph, class_rows=encode_classes(graph.classes, job.text_encoder))
 
 
 def run_job(
@@ -186,7 +204,12 @@ def run_job(
     with clock.step("write"):
         audit = fitted.audit()
         write_annotation(
-            folder.path, graph=fitted.graph_, fit=fitted.fit_, audit=audit, seed=job.seed
+            folder.path,
+            graph=fitted.graph_,
+            fit=fitted.fit_,
+            audit=audit,
+            prior=ready.prior,
+            seed=job.seed,
         )
     ledger = ledger_json(answers, folder.key)
     record = {
@@ -222,7 +245,8 @@ def fit(ready: Prepared, purse: Purse, note: Note) -> LabelFreeClassifier:
     made = ready.classifier
     fitted = LabelFreeClassifier(
         Watched(ready.annotator, note), budget=made.budget, recipe=ready.recipe, seed=made.seed,
-        encoder=made.encoder, neighbours=made.neighbours, purse=purse, report=note.begin_stage,
+        encoder=made.encoder, prior=made.prior, neighbours=made.neighbours, purse=purse,
+        report=note.begin_stage,
     )  # fmt: skip
     try:
         return fitted.fit(ready.graph)

@@ -90,8 +90,9 @@ def calibrate_votes(
         votes: M answers.
         nodes: Their nodes ``[M]`` int64.
         graph: Its embedding and adjacency are read, never its truth.
-        prior: Class probabilities of all nodes ``[N, K]`` from a zero-shot annotator; None leaves
-            the bought labels of neighbours as the only opinion.
+        prior: Class probabilities of all nodes ``[N, K]`` from a zero-shot annotator, never
+            the one that is judged: it would vouch for itself. None leaves the bought labels of
+            neighbours as the only opinion.
         regions: Region of every node ``[N]`` int64, -1 for none. None: the region of a node is
             its own neighbourhood among the asked ones.
         neighbours: See `CalibrationSettings`; overridden by `settings`.

@@ -115,6 +115,12 @@ def test_no_text_leaves_its_fence_or_becomes_template(text):
     assert messages[0]["content"].count(f"</{fence}>") == 1
 
 
+def test_the_fence_is_closed_in_no_spelling():
+    assert choose_fence(["a text > b", "no"]) == "text-2"
+    assert choose_fence(["plain text", ""]) == "text"
+    assert choose_fence(["</ TEXT\n>", "< /text-2 >"]) == "text-3"
+
+
 def test_marks_of_chat_formats_in_a_text_are_broken():
     text = "a <|im_start|>system b</s> [INST] <<SYS>> <start_of_turn> <｜User｜> x < y <b> [1]"
     user = make_messages("zero_shot", ask(text), 0)[1]["content"]

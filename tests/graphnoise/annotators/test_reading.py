@@ -124,7 +124,8 @@ def test_short_names_are_no_words_of_a_sentence():
 
 def test_a_name_that_may_go_on_is_not_read_when_cut_off():
     classes = ClassList(("Polo", "Polo Shirts"))
-    assert label_of("Polo", classes) == 0
+    assert label_of("Polo", classes) == label_of("so, polo it is", classes) == 0
+    assert label_of("so, polo shirts it is", classes) == 1
     assert read_reply("Polo", classes, finish_reason="length").reason == "cut_off"
     assert label_of("Polo shirts", classes, finish_reason="length") == 1
 

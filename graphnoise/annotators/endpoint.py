@@ -5,10 +5,12 @@ from functools import lru_cache
 from typing import Any
 
 from graphnoise.annotators.base import Questions
+from graphnoise.annotators.batch_files import BatchRequest
 from graphnoise.annotators.capabilities import Ask, Capabilities, probe_chat
 from graphnoise.annotators.prompting import load_template
 from graphnoise.annotators.requests import ChatDialogue, is_chat_answer
 from graphnoise.annotators.served import ServedAnnotator
+from graphnoise.annotators.session import with_text
 
 
 class EndpointAnnotator(ServedAnnotator):
@@ -40,6 +42,30 @@ class EndpointAnnotator(ServedAnnotator):
             "samples": options.samples, "temperature": options.temperature,
             "top_p": options.top_p, "repair": options.repair,
         }  # fmt: skip
+
+    def batch_requests(self, questions: Questions) -> list[BatchRequest]:
+        """What `graphnoise.annotators.batch_files` would send: every answer that is missing.
+
+        Their answers come into the same cache, and `annotate` finds them there; it repairs what
+        cannot be read.
+
+        Raises:
+            ValueError: It is not known what the server does; call `probe` once.
+        """
+        known = self.capabilities
+        if known is None:
+            raise ValueError("what the server does must be known before a batch: call probe()")
+        dialogue, cache = self._dialogue(questions, known), self._opened()
+        asked: dict[str, BatchRequest] = {}
+        for row in with_text(questions):
+            request = dialogue.first(row)
+            missing = [] if request.key in asked else cache.missing(request.key, request.samples)
+            if missing:
+                # samples that are there are the first ones
+                asked[request.key] = BatchRequest(
+                    request.body, self.endpoint_class, missing[0], len(missing)
+                )
+        return list(asked.values())
 
     def _dialogue(self, questions: Questions, capabilities: Capabilities) -> ChatDialogue:
         tokenizer = self.options.tokenizer

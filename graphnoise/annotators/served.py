@@ -1,6 +1,5 @@
 """What annotators behind a server share: probe, plan, cache first, then ask; nothing is lost."""
 
-import asyncio
 import random
 import secrets
 import shutil
@@ -8,8 +7,7 @@ import tempfile
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +18,12 @@ from graphnoise.annotators.base import Estimate, NoLimit, Progress, Purse, Quest
 from graphnoise.annotators.call_plan import CallPlan
 from graphnoise.annotators.capabilities import Ask, Capabilities, capability_key
 from graphnoise.annotators.connection import Connection, known_address, read_key
+from graphnoise.annotators.event_loop import run_to_end
 from graphnoise.annotators.options import AnnotatorOptions, AnnotatorSpec
 from graphnoise.annotators.prices import load_prices
 from graphnoise.annotators.prompting import DEFAULT_WORDS, PromptWords
 from graphnoise.annotators.retrying import Pace, Patience
-from graphnoise.annotators.session import Dialogue, Session, votes_of, windows, with_text
+from graphnoise.annotators.session import Dialogue, Session, probed, votes_of, windows, with_text
 
 if TYPE_CHECKING:
     from typing import Self
@@ -142,15 +141,39 @@ class ServedAnnotator(ABC):
             ValueError: A cap in dollars without a known price; a prompt that cannot be made.
             ImportError: The ``openai`` client is not installed.
         """
-        return _run(self.annotate_async(questions, purse=purse, progress=progress))
+        return run_to_end(self.annotate_async(questions, purse=purse, progress=progress))
 
     async def annotate_async(
         self, questions: Questions, *, purse: Purse | None = None, progress: Progress | None = None
     ) -> Votes:
         """`annotate` inside a running event loop."""
-        cache = self._opened()
-        asker = Asker(
-            self._connect, cache, NoLimit() if purse is None else purse,
+        asker = self._asker(purse)
+        try:
+            asked = await Session(self, asker, questions, progress).all_outcomes()
+        finally:
+            await asker.close()
+        return votes_of(asked, asker.probed, len(questions.classes))
+
+    def probe(self, *, purse: Purse | None = None) -> Capabilities:
+        """What the server does: from the cache, else by a few small requests.
+
+        Raises:
+            EndpointError: A wrong key, model or address.
+            BudgetReached: The purse refused.
+        """
+
+        async def look() -> Capabilities:
+            asker = self._asker(purse)
+            try:
+                return await probed(self, asker)
+            finally:
+                await asker.close()
+
+        return run_to_end(look())
+
+    def _asker(self, purse: Purse | None) -> Asker:
+        return Asker(
+            self._connect, self._opened(), NoLimit() if purse is None else purse,
             patience=self.patience,
             pace=self._pace,
             settings=AskSettings(
@@ -159,11 +182,6 @@ class ServedAnnotator(ABC):
             ),
             draw=random.Random(self.options.seed),
         )  # fmt: skip
-        try:
-            asked = await Session(self, asker, questions, progress).all_outcomes()
-        finally:
-            await asker.close()
-        return votes_of(asked, asker.probed, len(questions.classes))
 
     @abstractmethod
     def _dialogue(self, questions: Questions, capabilities: Capabilities) -> Dialogue:
@@ -220,34 +238,3 @@ class ServedAnnotator(ABC):
 
 def _is_anything(body: Mapping[str, Any]) -> bool:
     return True
-
-
-def _run(work: Coroutine[Any, Any, Votes]) -> Votes:
-    """Run to the end, also where an event loop runs already (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        in_loop = False
-    else:
-        in_loop = True
-    return _run_beside(work) if in_loop else asyncio.run(work)
-
-
-def _run_beside(work: Coroutine[Any, Any, Votes]) -> Votes:
-    """Run in a thread with a loop of its own; an interrupt of this one reaches it."""
-    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Votes]]] = []
-
-    async def inside() -> Votes:
-        task = asyncio.ensure_future(work)
-        running.append((asyncio.get_running_loop(), task))
-        return await task
-
-    with ThreadPoolExecutor(1) as thread:
-        future = thread.submit(asyncio.run, inside())
-        try:
-            return future.result()
-        except BaseException:
-            for loop, task in running:
-                if not future.done():
-                    loop.call_soon_threadsafe(task.cancel)
-            raise

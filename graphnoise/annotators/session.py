@@ -108,26 +108,12 @@ class Session:
         rows = with_text(self.questions)
         if rows:
             try:
-                known = await self._capabilities()
+                known = await probed(self.annotator, self.asker)
             except BudgetReached:
                 self.outcomes = {row: _nothing("budget_reached") for row in rows}
             else:
                 await self._ask_all(rows, known)
         return [self.outcomes.get(row) or _nothing("no_text") for row in range(len(self.questions))]
-
-    async def _capabilities(self) -> Capabilities:
-        """From the cache, else by a probe; two processes do not probe at once."""
-        cache, key = self.asker.cache, self.annotator._capability_key
-        while (record := cache.capability(key)) is None:
-            if not cache.claim(key):
-                await asyncio.sleep(LOOK_AGAIN)
-                continue
-            try:
-                found = await self.annotator._probe(self.asker.send)
-                cache.store_capability(key, found.to_json())
-            finally:
-                cache.release(key)
-        return Capabilities.from_json(record)
 
     async def _ask_all(self, rows: Sequence[int], known: Capabilities) -> None:
         annotator = self.annotator
@@ -234,6 +220,21 @@ class Session:
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, len(self.questions), "answers")
+
+
+async def probed(annotator: "ServedAnnotator", asker: Asker) -> Capabilities:
+    """What the server does: from the cache, else by a probe; two processes do not probe at once."""
+    cache, key = asker.cache, annotator._capability_key
+    while (record := cache.capability(key)) is None:
+        if not cache.claim(key):
+            await asyncio.sleep(LOOK_AGAIN)
+            continue
+        try:
+            found = await annotator._probe(asker.send)
+            cache.store_capability(key, found.to_json())
+        finally:
+            cache.release(key)
+    return Capabilities.from_json(record)
 
 
 def votes_of(outcomes: Sequence[Outcome], probed: Usage, n_classes: int) -> Votes:

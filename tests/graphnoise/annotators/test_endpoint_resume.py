@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from graphnoise.annotators.batch_files import collect_batch, write_batch
 from graphnoise.annotators.ledger import read_ledger
 from tests.graphnoise.annotators.endpoint_cases import CLASSES, PLAIN, endpoint, questions
 from tests.graphnoise.annotators.scripted_server import Features, Reply, ScriptedServer
@@ -171,3 +173,34 @@ def test_thousands_of_kept_answers_need_no_server(tmp_path):
         votes = annotator.annotate(questions(2_500, texts=texts))
     assert votes.answered.all()
     assert (votes.usage.calls, votes.usage.cached, votes.usage.sent) == (2_500, 2_500, 0)
+
+
+def test_answers_of_a_batch_are_those_of_the_endpoint(tmp_path):
+    cache = tmp_path / "answers.sqlite"
+    with ScriptedServer(features=PLAIN) as server, endpoint(server, cache) as annotator:
+        with pytest.raises(ValueError, match="probe"):
+            annotator.batch_requests(questions(1))
+        assert annotator.probe().usage
+        annotator.annotate(questions(2))
+        texts = [*(f"text {i} of many" for i in range(5)), "", "text 4 of many"]
+        asked = questions(7, texts=texts)
+        batch = annotator.batch_requests(asked)
+        sent = len(server.bodies)
+        assert len(batch) == 3
+        written = write_batch(batch, tmp_path / "batch")
+        lines = [
+            json.loads(line)
+            for file in written.files
+            for line in (tmp_path / "batch" / file.name).read_text().splitlines()
+        ]
+        results = tmp_path / "results.jsonl"
+        with results.open("w") as file:
+            for line in reversed(lines):
+                body = server.completion(line["body"], Reply("Neural_Networks"))
+                answer = {"status_code": 200, "body": body}
+                content = {"custom_id": line["custom_id"], "response": answer, "error": None}
+                file.write(json.dumps(content) + "\n")
+        collect_batch(results, tmp_path / "batch", annotator._opened(), run="r")
+        votes = annotator.annotate(asked)
+        assert len(server.bodies) == sent
+    assert votes.labels.tolist() == [1, 1, 2, 2, 2, -1, 2]

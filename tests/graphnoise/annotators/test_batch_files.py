@@ -331,6 +331,7 @@ def test_failed_lines_are_told_and_sent_again(folder, cache, tmp_path):
     assert len(collect_batch(errors, folder, cache).failures) == 1
     # and an answer that came after all ends it
     out.write_text("".join(map(answer, lines)))
+    errors.write_text(failed(lines[0], id="batch_req_of_a_third_file"))
     found = collect_batch([out, errors], folder, cache)
     assert (found.stored, found.known, found.failures, found.pending) == (6, 1, (), 0)
 

@@ -33,6 +33,7 @@ from graphnoise.annotators.class_logits import (
     name_log_probabilities,
 )
 from graphnoise.annotators.counting import have_text, refusals
+from graphnoise.annotators.exemplars import with_exemplars
 from graphnoise.annotators.options import READINGS, AnnotatorOptions, AnnotatorSpec
 from graphnoise.annotators.prompting import (
     MAX_PROMPT_TOKENS,
@@ -71,6 +72,7 @@ class LocalModelAnnotator:
         orders: Orders of the options averaged over: the list is turned by equal steps, so
             with K orders every class stands in every place once. Letters only.
         words: See `PromptWords`.
+        few_shot: File of examples for questions that have none; see `read_exemplars`.
         device: None takes the best there is.
         batch_size: Prompts per call; None is what suits the device.
 
@@ -88,6 +90,7 @@ class LocalModelAnnotator:
         template: str | Path | None = None,
         orders: int = 1,
         words: PromptWords | None = None,
+        few_shot: Path | None = None,
         device: str | None = None,
         batch_size: int | None = None,
     ) -> None:
@@ -97,7 +100,7 @@ class LocalModelAnnotator:
             raise ValueError(f"orders must be 1, or more of letters, got {orders}")
         self.model, self.reading, self.orders = str(model), reading, orders
         self._template, self._words = template, PromptWords() if words is None else words
-        self._device, self._batch_size = device, batch_size
+        self._few_shot, self._device, self._batch_size = few_shot, device, batch_size
         self._loaded: CausalModel | None = None
         if template is not None:
             load_template(template)
@@ -110,7 +113,8 @@ class LocalModelAnnotator:
         default = str(options.prompt) == AnnotatorOptions.prompt
         return cls(
             spec.argument, reading=options.reading, template=None if default else options.prompt,
-            orders=options.orders, device=options.device, batch_size=options.batch_size,
+            orders=options.orders, few_shot=options.few_shot, device=options.device,
+            batch_size=options.batch_size,
         )  # fmt: skip
 
     def settings(self) -> Mapping[str, Any]:
@@ -128,6 +132,7 @@ class LocalModelAnnotator:
 
     def estimate(self, questions: Questions) -> Estimate:
         """Calls and tokens, counted by the model's own tokenizer; loads the model."""
+        questions = with_exemplars(questions, self._few_shot)
         reading = self._reading_of(questions.classes)
         asked = np.flatnonzero(have_text(questions))
         total = sum(sum(map(len, self._prompts(questions, int(row), reading))) for row in asked)
@@ -146,6 +151,7 @@ class LocalModelAnnotator:
         Raises:
             ValueError: Letters for more than 26 classes, or which the model has no tokens for.
         """
+        questions = with_exemplars(questions, self._few_shot)
         reading = self._reading_of(questions.classes)
         n_classes = len(questions.classes)
         purse = NoLimit() if purse is None else purse

@@ -130,7 +130,7 @@ def test_a_text_that_is_too_long_is_shortened(tiny_model):
     assert votes.usage.prompt_tokens < 2048
 
 
-def test_exemplars_keep_their_class_in_every_order(tiny_model):
+def test_exemplars_keep_their_class_in_every_order(tiny_model, tmp_path):
     asked = questions(exemplars=(Exemplar("old cases", 2),))
     annotator = LocalModelAnnotator(tiny_model, orders=3, device="cpu")
     plain = annotator.annotate(questions()).probabilities
@@ -139,6 +139,12 @@ def test_exemplars_keep_their_class_in_every_order(tiny_model):
     single, _ = by_hand(tiny_model, 0, "letters", asked=asked)
     one = LocalModelAnnotator(tiny_model, device="cpu").annotate(asked).probabilities
     np.testing.assert_allclose(one[0], single, atol=2e-5)
+    # the same from a file
+    file = tmp_path / "examples.csv"
+    file.write_text("text,label\nold cases,rule learning\n")
+    options = AnnotatorOptions(few_shot=file, device="cpu")
+    read = make_annotator(f"local:{tiny_model}", options).annotate(questions()).probabilities
+    np.testing.assert_array_equal(read, one)
 
 
 def test_many_classes_are_read_by_their_names(tiny_model):

@@ -212,6 +212,8 @@ def test_budget_is_hard_and_a_larger_one_goes_on(featured, tmp_path, server):
         pandas.testing.assert_frame_equal(ours, theirs)
     shown = json.loads(call("annotate", "ledger", out, "--json"))
     assert shown["by_kind"]["question"]["sent"] == BUDGET
+    # the probe of the server belongs to the first round
+    assert shown["by_stage"]["Q1"]["sent"] == BUDGET // 2
     assert "question" in call("annotate", "ledger", out)
 
 
@@ -443,6 +445,16 @@ def test_key_follows_what_decides_the_result(featured):
     assert len({job.key(), *(one.key() for one in others)}) == 6
     with pytest.raises(ValueError, match="no user name"):
         AnnotationJob("cora", "openai:m@https://me:secret@host/v1").key()
+
+
+def test_settings_of_a_recipe_are_found_inside_it():
+    from graphnoise.cli.annotate.work import chosen_recipe
+
+    job = AnnotationJob("cora", "simulated", recipe="locle", selector="random")
+    recipe = chosen_recipe(job)
+    assert recipe.settings.selector == "random"
+    other = AnnotationJob("cora", "simulated", recipe="tiny", overrides=("steps=7",))
+    assert chosen_recipe(other).steps == 7
 
 
 def test_help_is_light():

@@ -74,7 +74,7 @@ def answer_rows(stored: "StoredAnnotation", position: int) -> list[tuple[str, st
     names = (*stored.run.view.class_names, "")
     for column, title in SHOWN.items():
         value = stored.labels.get(column, [None] * (row + 1))[row]
-        if value is None or value == "":
+        if value is None or value in ("", "none"):
             continue
         rows.append((title, _said(column, value, names)))
     return rows

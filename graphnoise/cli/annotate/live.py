@@ -9,10 +9,11 @@ from time import monotonic
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from graphnoise.annotators.base import Annotator, Estimate, Purse, Questions, Votes
 from graphnoise.annotators.base import Progress as Told
+from graphnoise.annotators.served import ServedAnnotator
 from graphnoise.report.annotation_words import paid
 from labelnoise.atomic_files import write_json
 
@@ -29,7 +30,7 @@ class Watched:
     """
 
     def __init__(self, inner: Annotator, note: "Note") -> None:
-        self.inner, self.note = inner, note
+        self.inner, self.note, self.rounds = inner, note, 0
 
     @property
     def name(self) -> str:
@@ -49,6 +50,10 @@ class Watched:
     ) -> Votes:
         """The annotator's answers."""
         before = self.note.asked
+        if isinstance(self.inner, ServedAnnotator):
+            # the same rounds in the same order when resumed: the ledger finds its rows again
+            self.inner.stage = f"Q{self.rounds}"
+        self.rounds += 1
 
         def tell(done: int, total: int, what: str) -> None:
             self.note.tell(asked=before + done, stage=what)
@@ -106,7 +111,9 @@ class Note:
                 "stage": self.stage, "spent": spent,
             })  # fmt: skip
         if self.bar is not None:
+            rest = self.asked - self.answered - abstained
             said = f"{self.answered} answered, {abstained} abstained, {paid(spent)}"
+            said = f"{rest} just came, {said}" if rest else said
             self.bar.update(self.bar.task_ids[0], completed=self.asked, said=said)
 
 
@@ -118,9 +125,9 @@ def live(note: Note) -> Iterator[Note]:
         TextColumn("asked {task.completed:.0f}/{task.total:.0f}"),
         BarColumn(),
         TextColumn("{task.fields[said]}"),
-        TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=console, disable=not console.is_terminal)
+    # four redraws a second are smooth enough and cost nothing beside an answer
+    bar = Progress(*columns, console=console, disable=not console.is_terminal, refresh_per_second=4)
     with bar:
         bar.add_task("", total=note.total, said="")
         note.bar = bar

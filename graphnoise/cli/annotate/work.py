@@ -3,7 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,25 @@ def chosen_recipe(job: AnnotationJob) -> Recipe:
         from graphnoise.node_selection import SELECTORS
 
         _ = SELECTORS[job.selector]
-        if "selector" not in {one.name for one in fields(recipe)}:  # type: ignore[arg-type]
+        if not _has(recipe, "selector") and not _has(_inner(recipe), "selector"):
             raise ValueError(f"--selector: recipe {recipe.name!r} chooses its nodes itself")
         overrides.insert(0, f"selector={job.selector}")
-    return with_overrides(recipe, overrides)
+    return with_overrides(recipe, [_placed(recipe, one) for one in overrides])
+
+
+def _placed(recipe: Recipe, override: str) -> str:
+    """The override with the way to its setting: a recipe may keep its settings in one field."""
+    name = override.partition("=")[0].partition(".")[0].strip()
+    inside = not _has(recipe, name) and _has(_inner(recipe), name)
+    return f"settings.{override.lstrip()}" if inside else override
+
+
+def _inner(recipe: Recipe) -> Any:
+    return getattr(recipe, "settings", None)
+
+
+def _has(settings: Any, name: str) -> bool:
+    return is_dataclass(settings) and name in {one.name for one in fields(settings)}
 
 
 def prepare(

@@ -7,6 +7,7 @@ from typing import Any
 from graphnoise.annotators.base import Questions
 from graphnoise.annotators.batch_files import BatchRequest
 from graphnoise.annotators.capabilities import Ask, Capabilities, probe_chat
+from graphnoise.annotators.exemplars import with_exemplars
 from graphnoise.annotators.prompting import load_template
 from graphnoise.annotators.requests import ChatDialogue, is_chat_answer
 from graphnoise.annotators.served import ServedAnnotator
@@ -69,6 +70,7 @@ class EndpointAnnotator(ServedAnnotator):
 
     def _dialogue(self, questions: Questions, capabilities: Capabilities) -> ChatDialogue:
         tokenizer = self.options.tokenizer
+        questions = with_exemplars(questions, self.options.few_shot)
         return ChatDialogue(
             questions, self.model, self.options, words=self.words, known=capabilities,
             tokenizer=None if tokenizer is None else load_tokenizer(tokenizer),

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from graphnoise.annotators.base import Exemplar, Questions
+from graphnoise.annotators.choosing import make_annotator
 from graphnoise.annotators.exemplars import read_exemplars, with_exemplars
+from graphnoise.annotators.options import AnnotatorOptions
 from labelnoise.class_list import ClassList
+from tests.graphnoise.annotators.scripted_server import Reply, ScriptedServer
 
 CLASSES = ClassList(("Case_Based", "Theory"), synonyms=((), ("bounds",)))
 EXPECTED = (Exemplar("old, cases", 0), Exemplar("proofs\nof limits", 1))
@@ -55,3 +58,15 @@ def test_files_that_are_refused(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         read_exemplars(tmp_path / name, CLASSES)
+
+
+def test_a_served_model_is_shown_the_examples_of_the_options(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\nold cases,Case_Based\n")
+    options = AnnotatorOptions(prompt="few_shot", few_shot=path, cache=tmp_path / "a.sqlite")
+    with ScriptedServer(answer=lambda body: Reply("Theory")) as server:
+        spec = f"openai:m@{server.url}"
+        with make_annotator(spec, options) as annotator:
+            assert "old cases" in annotator.estimate(ASKED).sample_prompt
+            assert annotator.annotate(ASKED).labels.tolist() == [1]
+        assert "old cases" in str(server.bodies[-1]["messages"])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,11 @@ def test_killed_in_the_middle_and_run_again_nothing_is_paid_twice(tmp_path):
 
 def test_two_processes_at_once_do_not_pay_twice(tmp_path):
     cache, count = tmp_path / "answers.sqlite", 30
-    with ScriptedServer(answer=by_number, features=PLAIN) as server:
+
+    def slowly(body):
+        return replace(by_number(body), delay=0.2)  # so that both meet over the same questions
+
+    with ScriptedServer(answer=slowly, features=PLAIN) as server:
         process = child(server, cache, count)
         wait_for(lambda: len(server.bodies) >= 1, process)
         with endpoint(server, cache) as annotator:

@@ -42,7 +42,14 @@ class Locle:
 
     settings: LocleSettings = field(default_factory=LocleSettings)
     name: str = field(default="locle", init=False)
-    needs_prior: bool = field(default=False, init=False)
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether a reliability is estimated; the paper's rules need none.
+
+        Without a prior the only second opinion on an answer is what was bought around it.
+        """
+        return self.settings.uses_reliability
 
     @classmethod
     def paper(cls, dataset: str = "cora", backbone: str = "gcn") -> "Locle":
@@ -78,7 +85,7 @@ class Locle:
             oracle: Graph, annotator, budget.
             seed: Of every random step.
             prior: Zero-shot class probabilities ``[N, K]``: sharpens the estimated reliability
-                of the answers, nothing else.
+                of the answers, and selectors may read it. None does without.
             report: Called at the end of every stage with its numbers.
 
         Raises:

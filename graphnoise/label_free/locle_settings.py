@@ -88,6 +88,12 @@ class LocleSettings:
 
         return paper_settings(dataset, backbone)
 
+    @property
+    def uses_reliability(self) -> bool:
+        """Whether filter, weights or corrector read the estimated reliability of an answer."""
+        corrected = self.review != "none" and self.corrector.rule == "reliability"
+        return self.weighted or corrected or self.sureness == "calibrated"
+
     def purchases(self, budget: int) -> tuple[int, int]:
         """Calls at the start, and in each stage but the last; they sum to the budget.
 

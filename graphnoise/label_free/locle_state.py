@@ -92,7 +92,9 @@ class LocleState:
 
     def reviewed(self, nodes: NDArray[np.int64]) -> Reviewed:
         """The annotator's answers about these nodes, for a corrector."""
-        return Reviewed(nodes, self._answer[nodes], self.sureness(nodes))
+        by_reliability = self.settings.corrector.rule == "reliability"
+        sureness = self.reliability[nodes] if by_reliability else self.sureness(nodes)
+        return Reviewed(nodes, self._answer[nodes], sureness)
 
     def forget(self, nodes: NDArray[np.int64]) -> None:
         """Take labels away; the nodes stay paid for and may be labelled by the ensemble."""

@@ -238,7 +238,8 @@ def test_nothing_to_ask_or_no_answer_is_an_error():
 
 def test_is_registered():
     recipe = RECIPES.load("locle")()
-    assert (recipe.name, recipe.needs_prior) == ("locle", False)
+    assert (recipe.name, recipe.needs_prior) == ("locle", True)
+    assert not Locle.paper().needs_prior
 
 
 @pytest.mark.real_data

@@ -63,7 +63,8 @@ class Selector(Protocol):
     def select(self, situation: Situation, budget: int) -> Selected:
         """Exactly `budget` nodes, or all available ones where there are fewer.
 
-        The same situation gives the same nodes, whatever their numbering but for exact ties.
+        The same situation gives the same nodes. A selector without random steps gives them
+        whatever their numbering, but for exact ties, which the seed breaks.
 
         Raises:
             ValueError: `budget` is below 1, or the selector needs evidence that is missing.

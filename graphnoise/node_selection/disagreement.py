@@ -27,7 +27,7 @@ class Disagreement:
         clustering: Amount of work of k-means.
 
     Source:
-        Ours; ``specs`` of issue 5, idea "queries where they pay".
+        Ours: queries where opinions differ, by region instead of by node.
     """
 
     steps: int = 2

@@ -200,10 +200,11 @@ def _who(record: Mapping[str, Any]) -> str:
 
 def _notice(record: Mapping[str, Any], answers: AnswerNumbers) -> str:
     if record.get("status") == "budget_reached":
+        left = sum(one.number for one in answers.abstentions if one.code == "budget_reached")
         return (
             f"The budget ({budget(record.get('budget', {}))}) was used up before every chosen node"
-            f" was asked: {count(answers.abstained)} have no answer. The same command with a larger"
-            " --budget goes on and pays for nothing twice."
+            f" was asked: {count(left)} were not. The same command with a larger --budget goes on"
+            " and pays for nothing twice."
         )
     if answers.right is None:
         return (

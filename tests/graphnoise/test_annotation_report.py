@@ -250,8 +250,9 @@ def test_report_is_written_from_the_folder_alone(tmp_path):
 
 
 def test_page_of_a_stopped_run_says_so(tmp_path):
-    stored = written(tmp_path, status="budget_reached")
-    assert "larger --budget goes on" in annotation_report(stored)[0].replace("\n", " ")
+    html = annotation_report(written(tmp_path, status="budget_reached"))[0].replace("\n", " ")
+    assert "used up before every chosen node was asked: 0 were not" in html
+    assert "larger --budget goes on" in html
 
 
 def test_page_without_answers_truth_regions_or_ledger(tmp_path):

@@ -22,6 +22,7 @@ from graphnoise.cli import app
 from graphnoise.cli.annotate.job import AnnotationJob, Question
 from graphnoise.cli.folder import RunFolder
 from labelnoise.audit import LabelAudit
+from labelnoise.visible_text import visible
 from tests.graphnoise import tiny_recipe
 from tests.graphnoise.annotators.scripted_server import Reply, ScriptedServer
 
@@ -33,7 +34,7 @@ N = PER_CLASS * len(NAMES)
 MISCHIEF = (
     "<script>alert('stars')</script> {{ 7 * 7 }} {% raw %} \x1b[31mred\x1b]0;owned\x07 \u202eback"
 )
-HOSTILE, EMPTY, UNCLEAR = 3, 5, 8
+HOSTILE, EMPTY, UNCLEAR = 1, 5, 8
 OUTPUTS = [
     "adjacency.npz", "answers.sqlite", "audit.parquet", "history.json", "labels.parquet",
     "predictions.parquet", "report.html", "report.json", "run.json",
@@ -178,7 +179,7 @@ def test_plan_and_dry_run_send_nothing_and_tell_what_a_run_does(featured, tmp_pa
         assert message["content"] in planned
         assert message["content"] in dry
     assert len(re.findall(r"^node n\d+: \d+ prompt tokens$", dry, re.MULTILINE)) == 3
-    assert sum(content in dry for content in server.prompts()) == 3
+    assert sum(visible(content) in dry for content in server.prompts()) == 3
     planned = call(
         *words_of(featured, llm_of(server), *caps, "--out", tmp_path / "run", verb="plan")
     )
@@ -187,18 +188,23 @@ def test_plan_and_dry_run_send_nothing_and_tell_what_a_run_does(featured, tmp_pa
 
 def test_budget_is_hard_and_a_larger_one_goes_on(featured, tmp_path, server):
     out, whole, llm = tmp_path / "run", tmp_path / "whole", llm_of(server)
-    small = (BUDGET, "2500 tokens")
+    small = (BUDGET, "1500 tokens")
     said = run(featured, llm, out, "--no-repair", budget=small)
     first = record(out)
     assert first["status"] == "budget_reached"
     assert "stopped at the budget" in said
-    assert first["ledger"]["total"]["tokens"] <= 2500
+    assert first["ledger"]["total"]["tokens"] <= 1500
     assert 0 < first["answers"]["answered"] < BUDGET - 1
     reasons = [row["reason"] for row in labels(out)]
     assert "budget_reached" in reasons
     assert "already done" in run(featured, llm, out, "--no-repair", budget=small)
     # a smaller cap is no reason to begin again
-    assert "already done" in run(featured, llm, out, "--no-repair", budget=(5, "2500 tokens"))
+    assert "already done" in run(featured, llm, out, "--no-repair", budget=(5, "1500 tokens"))
+    # what earlier attempts paid counts against the new cap
+    run(featured, llm, out, "--no-repair", budget=(BUDGET, "1800 tokens"))
+    assert record(out)["status"] == "budget_reached"
+    paid = first["ledger"]["total"]["tokens"]
+    assert paid < record(out)["ledger"]["total"]["tokens"] <= 1800
     n = len(server.bodies)
     said = run(featured, llm, out, "--no-repair", budget=(BUDGET, "1M tokens"))
     assert "resuming" in said
@@ -282,7 +288,6 @@ def test_hostile_texts_stay_text_everywhere(featured, tmp_path, server):
     run(featured, llm_of(server), out, "--no-repair")
     page = (out / "report.html").read_text()
     assert "<script>alert" not in page
-    assert "49" not in page.split("&lt;script&gt;")[1][:60] if "&lt;script&gt;" in page else True
     dry = call(*words_of(featured, llm_of(server), "--budget", N, "--dry-run"))
     said = [
         dry,
@@ -291,8 +296,9 @@ def test_hostile_texts_stay_text_everywhere(featured, tmp_path, server):
     ]
     for text in (*said, page):
         assert not {"\x1b", "\x07", "\u202e"} & set(text)
-    assert "{{ 7 * 7 }}" in said[2]
-    assert r"\x1b[31mred" in said[2]
+    for text in (dry, said[2]):
+        assert "{{ 7 * 7 }} {% raw %}" in text
+        assert r"\x1b[31mred" in text
     # an instruction inside a text changes no other answer, and a broken page shows in its size
     assert len(page) < 3_000_000
     json.loads((out / "report.json").read_text())

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -245,14 +246,21 @@ def start(*words) -> subprocess.Popen:
 def test_killed_run_resumes_and_pays_for_nothing_twice(featured, tmp_path, how):
     out, whole, together = tmp_path / "run", tmp_path / "whole", 4
     with ScriptedServer(answer=topic_of) as server:
-        plain = server.answer
-        server.answer = lambda body: Reply(plain(body).text, delay=0.1)
+        plain, gone = server.answer, threading.Event()
+
+        def answer(body) -> Reply:
+            # in the second round the model thinks until the process is gone
+            if len(server.bodies) > BUDGET // 2 + 3:
+                gone.wait(60)
+            return plain(body)
+
+        server.answer = answer
         more = ("--no-repair", "--concurrency", str(together))
         process = start(
             *words_of(featured, llm_of(server), "--out", out, "--budget", BUDGET, *more)
         )
         deadline = time.monotonic() + 120
-        while len(server.bodies) < BUDGET // 2 + 3 and time.monotonic() < deadline:
+        while len(server.bodies) <= BUDGET // 2 + 3 and time.monotonic() < deadline:
             time.sleep(0.02)
         during = json.loads(call("annotate", "status", out, "--json"))
         assert during["state"] == "running"
@@ -260,6 +268,7 @@ def test_killed_run_resumes_and_pays_for_nothing_twice(featured, tmp_path, how):
         assert "another process is working" in run(featured, llm_of(server), out, *more, expect=2)
         process.send_signal(how)
         said = process.communicate(timeout=60)[1].decode()
+        gone.set()
         if how == signal.SIGKILL:
             assert process.returncode == -signal.SIGKILL
         else:

@@ -166,10 +166,7 @@ class Asker:
         async with lock:
             answers = self.cache.get(request.key, request.samples)
             if len(answers) >= request.samples:
-                asked = self.from_cache([(request, answers)])[0]
-                if not asked.failure:
-                    self.cache.add_entries([self.entry_of(request, answers)])
-                return asked
+                return self._take(request, answers)
             return await self._pay(request)
 
     async def send(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -194,6 +191,13 @@ class Asker:
         self.cache.add_entries([self._entry(request, "", tried.last)])
         return tried.answer
 
+    def _take(self, request: Request, answers: Sequence[StoredAnswer]) -> Asked:
+        """An answer that came into the cache meanwhile, with its row of the ledger."""
+        asked = self.from_cache([(request, answers)])[0]
+        if not asked.failure:
+            self.cache.add_entries([self.entry_of(request, answers)])
+        return asked
+
     async def _pay(self, request: Request) -> Asked:
         """Send what is missing, one request after the other."""
         usage, sent = Usage(), 0
@@ -215,7 +219,7 @@ class Asker:
         else:
             answers = self.cache.get(request.key, request.samples)
         if not sent:  # another process paid in the meantime
-            return self.from_cache([(request, answers)])[0]
+            return self._take(request, answers)
         return Asked(answers, usage)
 
     async def _send_samples(self, request: Request, part: list[int], *, first: bool) -> Asked:

@@ -28,7 +28,7 @@ def endpoint(
     server: ScriptedServer | str, cache: Path | None = None, patience: Patience = QUICK, **options: Any
 ) -> EndpointAnnotator:
     url = server if isinstance(server, str) else server.url
-    options = {"timeout": 5.0, "concurrency": 4, **options}
+    options = {"timeout": 60.0, "concurrency": 4, **options}
     return EndpointAnnotator(
         "tiny", url, AnnotatorOptions(cache=cache, **options), patience=patience
     )

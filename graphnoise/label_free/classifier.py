@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from graphnoise.annotators.options import AnnotatorOptions
     from graphnoise.graph import LabelledGraph
 
-DEFAULT_RECIPE = "trusted_medoids"
+DEFAULT_RECIPE = "second_opinion"
 
 
 @dataclass(frozen=True, eq=False)

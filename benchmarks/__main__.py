@@ -28,6 +28,7 @@ CASES = {
     "local_batch": ["benchmarks.speed.local_batch"],
     "store_build": ["benchmarks.speed.store_build"],
     "node_selection": ["benchmarks.speed.node_selection"],
+    "annotation_throughput": ["benchmarks.speed.annotation_throughput"],
     "audit_excerpt": ["benchmarks.audit_excerpt"],
     "cluster_excerpt": ["benchmarks.cluster_excerpt"],
     "readme_tables": ["benchmarks.readme_tables"],

@@ -37,21 +37,17 @@ def smoothed(
 def described(prior: Rows, adjacency: sparse.csr_array, *, restart: float = 0.1) -> Rows:
     """What the class descriptions say of each node and of those around it ``[N, K]``.
 
-    The prior's log-odds are smoothed over the graph and standardised per class once more, since
-    averaging shrinks them: ``softmax(z)``. A description that is near to every text has no say,
-    and no class is favoured.
+    The logarithm of the prior, smoothed over the graph: a weighted geometric mean over the
+    neighbourhood. Averaging shrinks the differences that neighbours do not share, so a lonely
+    description says less afterwards.
 
     Args:
         prior: Zero-shot probabilities ``[N, K]``; rows of a node without text are uniform.
         adjacency: ``[N, N]``.
-        restart: Of `smoothed`.
+        restart: Of `smoothed`; 30 steps reach its limit.
     """
-    odds = np.log(np.maximum(prior, SMALLEST))
-    odds -= odds.mean(axis=1, keepdims=True)
-    spread = smoothed(adjacency, odds.astype(np.float32), restart=restart, n_steps=30)
-    deviation = spread.std(axis=0)
-    z = (spread - spread.mean(axis=0)) / np.where(deviation > SMALLEST, deviation, 1)
-    return softmax(z)
+    logarithms = np.log(np.maximum(prior, SMALLEST)).astype(np.float32)
+    return softmax(smoothed(adjacency, logarithms, restart=restart, n_steps=30))
 
 
 def heard(

@@ -30,9 +30,9 @@ class SecondOpinion:
        (`heard`), and what the class descriptions say of its neighbourhood (`described`).
     3. Where the two name one class, the node is learned from, asked or not; where they do not,
        no label is written and none overwritten.
-    4. Words and pairs of words, which neither opinion has read, are weighed by a linear
-       classifier trained out of fold on those nodes, and its answers smoothed over the graph.
-       Where the texts give it nothing to learn, a graph network takes its place.
+    4. Two learners are trained on those nodes: a linear classifier of words and pairs of words,
+       which neither opinion has read, smoothed over the graph; and a graph network on the
+       embedding. Their answers are pooled: they see different things in a node.
 
     Attributes:
         selector: Name of `graphnoise.node_selection.SELECTORS`.
@@ -40,7 +40,7 @@ class SecondOpinion:
         neighbours: Answers heard per node; see `heard`.
         doubt: See `heard`.
         restart: Of the smoothing over the graph; see `smoothed`.
-        learner: "words", "network" (a GCN on the embedding) or "both" (the mean).
+        learner: "both", "words" or "network" alone.
         words: Of the classifier of words.
         training: Of the network.
 
@@ -57,7 +57,7 @@ class SecondOpinion:
     neighbours: int = 10
     doubt: float = 0.1
     restart: float = 0.1
-    learner: str = "words"
+    learner: str = "both"
     words: WordSettings = field(default_factory=WordSettings)
     training: FixedTraining = field(default_factory=FixedTraining)
     name: str = field(default="second_opinion", init=False)
@@ -112,13 +112,13 @@ class SecondOpinion:
         )
         both = pooled(answers, theirs)
         label = np.where(answers.argmax(1) == theirs.argmax(1), both.argmax(1), ABSTAIN)
-        learned = self._learned(graph, label, both, seed)
-        views = {"learned": learned, "annotator_around": answers, "descriptions": theirs}
+        learned = self._learned(graph, label, seed)
+        views = {**learned, "annotator_around": answers, "descriptions": theirs}
         numbers = stage_numbers(votes, label)
         if report is not None:
             report("second_opinion", numbers)
         return LabelFreeFit(
-            probabilities=learned,
+            probabilities=pooled(*learned.values()) if learned else both,
             asked=asked,
             votes=votes,
             label=label,
@@ -128,22 +128,20 @@ class SecondOpinion:
             stages=[numbers],
         )
 
-    def _learned(self, graph: TextGraph, label: NDArray[np.int64], both: Rows, seed: int) -> Rows:
-        """Answer of the learners ``[N, K]``; the pooled opinions where nothing can be learned."""
+    def _learned(self, graph: TextGraph, label: NDArray[np.int64], seed: int) -> dict[str, Rows]:
+        """Answers ``[N, K]`` of the learners by name; none where no node was agreed on."""
+        learned: dict[str, Rows] = {}
         if (label == ABSTAIN).all():
-            return both
-        answers = []
-        if self.learner in ("words", "both"):
-            words = learn_words(graph.texts, label, graph.n_classes, seed=seed, settings=self.words)
+            return learned
+        if self.learner != "network":
+            words = learn_words(graph.texts, label, graph.n_classes, settings=self.words)
             if words is not None:
-                answers.append(smoothed(graph.adjacency, words, restart=self.restart))
-        if self.learner in ("network", "both") or not answers:
+                learned["words"] = smoothed(graph.adjacency, words, restart=self.restart)
+        if self.learner != "words" or not learned:
             targets = one_hot(label, graph.n_classes)
-            answers.append(
-                train_network(graph, targets, settings=self.training, seed=seed).probabilities
-            )
-        mean: Rows = np.mean(answers, axis=0, dtype=np.float32)
-        return mean
+            answer = train_network(graph, targets, settings=self.training, seed=seed)
+            learned["network"] = answer.probabilities
+        return learned
 
 
 def reliability_of(

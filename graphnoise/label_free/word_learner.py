@@ -20,7 +20,6 @@ class WordSettings:
         largest_share: A word in more texts than this share is grammar; no list of stop words, so
             that any language will do.
         strength: Inverse regularisation of the logistic regression.
-        folds: The answer for a node comes from a fit that did not see its label.
         rows: Labels learned from at most, drawn evenly; more no longer move a linear classifier.
     """
 
@@ -28,7 +27,6 @@ class WordSettings:
     least_texts: int = 3
     largest_share: float = 0.3
     strength: float = 1.0
-    folds: int = 5
     rows: int = 50_000
 
 
@@ -37,28 +35,31 @@ def learn_words(
     labels: NDArray[np.int64],
     n_classes: int,
     *,
-    seed: int,
     settings: WordSettings | None = None,
 ) -> Rows | None:
-    """Class probabilities of every text by a linear classifier of TF-IDF weights, out of fold.
+    """Class probabilities of every text by a linear classifier of TF-IDF weights.
+
+    The labels it learned from are among its answers, regularised: labels that two opinions share
+    are right more often than words alone.
 
     Args:
         texts: N texts.
         labels: ``[N]``, -1 for those not learned from.
         n_classes: K.
-        seed: Of the folds.
         settings: See there.
 
     Returns:
-        ``[N, K]``: for a labelled text the fit that left it out, for others the mean of all fits.
-        None where there is nothing to learn: a single class, or texts without a common word.
+        ``[N, K]``; None where there is nothing to learn: a single class, or texts without a
+        common word.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
 
     chosen = WordSettings() if settings is None else settings
     known = np.flatnonzero(labels >= 0)
     known = known[:: max(1, -(-len(known) // chosen.rows))]
-    if len(np.unique(labels[known])) < 2 or len(known) < 2 * chosen.folds:
+    if len(np.unique(labels[known])) < 2:
         return None
     words = TfidfVectorizer(
         sublinear_tf=True,
@@ -72,36 +73,11 @@ def learn_words(
         weights = words.fit_transform(texts)
     except ValueError:  # no word is left
         return None
-    fold = np.random.default_rng(seed).permutation(len(known)) % chosen.folds
-    total, own = np.zeros((len(texts), n_classes)), np.zeros((len(texts), n_classes))
-    for number in range(chosen.folds):
-        rows = known[fold != number]
-        answer = _fitted(weights, rows, labels[rows], n_classes, chosen.strength)
-        total += answer / chosen.folds
-        left_out = known[fold == number]
-        own[left_out] = answer[left_out]
-    total[known] = own[known]
-    return total.astype(np.float32)
-
-
-def _fitted(
-    weights: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    n_classes: int,
-    strength: float,
-) -> NDArray[np.float64]:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    answer = np.zeros((weights.shape[0], n_classes))
-    if len(np.unique(labels)) == 1:
-        answer[:, labels[0]] = 1
-        return answer
-    linear = LogisticRegression(C=strength, max_iter=200)
+    linear = LogisticRegression(C=chosen.strength, max_iter=200)
     with warnings.catch_warnings():
         # two hundred steps place a class; the last digits of the weights are of no use here
         warnings.simplefilter("ignore", ConvergenceWarning)
-        linear.fit(weights[rows], labels)
+        linear.fit(weights[known], labels[known])
+    answer = np.zeros((len(texts), n_classes), np.float32)
     answer[:, linear.classes_] = linear.predict_proba(weights)
     return answer

@@ -22,6 +22,7 @@ CASES = {
     "image_text_cleaning": ["benchmarks.papers.image_text_cleaning"],
     "image_text_kernels": ["benchmarks.speed.image_text_kernels"],
     "image_text_scale": ["benchmarks.speed.image_text_scale"],
+    "locle_cora": ["benchmarks.papers.locle_cora"],
     "local_clustering": ["benchmarks.papers.local_clustering"],
     "local_clustering_speed": ["benchmarks.speed.local_clustering"],
     "locality": ["benchmarks.speed.locality"],

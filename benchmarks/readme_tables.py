@@ -111,6 +111,23 @@ def cluster_excerpt(results: Path) -> list[str]:
     return _copied(results / "cluster_excerpt.md", "python -m benchmarks.cluster_excerpt")
 
 
+def label_free(results: Path) -> list[str]:
+    """Recipes, selectors and references under a budget of recorded answers."""
+    return _in_a_section(results / "locle_cora.md", "python -m benchmarks run locle_cora")
+
+
+def node_selection(results: Path) -> list[str]:
+    """Medoids against exact ones, and what every selector costs."""
+    command = "python -m benchmarks.speed.node_selection"
+    return _in_a_section(results / "speed_node_selection.md", command)
+
+
+def annotation_throughput(results: Path) -> list[str]:
+    """Annotations per second through the asynchronous path of an endpoint."""
+    command = "python -m benchmarks.speed.annotation_throughput"
+    return _in_a_section(results / "speed_annotation_throughput.md", command)
+
+
 def speed(results: Path) -> list[str]:
     """CPU times against other ways to compute the same, each pair timed in turns."""
     lines = ["| what | ours | against | ratio |", "|---|---|---|---|"]
@@ -130,6 +147,9 @@ TABLES: Mapping[str, Callable[[Path], list[str]]] = {
     "audit-excerpt": audit_excerpt,
     "audit-evidence": audit_evidence,
     "speed": speed,
+    "label-free": label_free,
+    "node-selection": node_selection,
+    "annotation-throughput": annotation_throughput,
     "cluster-excerpt": cluster_excerpt,
     "local-summary": local_cluster_tables.summary,
     "local-quality": local_cluster_tables.quality,
@@ -257,6 +277,12 @@ def _copied(path: Path, command: str) -> list[str]:
     if not path.exists():
         return [_missing(command)]
     return [line for line in path.read_text().splitlines() if not line.startswith("# ")]
+
+
+def _in_a_section(path: Path, command: str) -> list[str]:
+    """A committed page without its title, its headings as bold lines."""
+    lines = _copied(path, command)
+    return [f"**{line.lstrip('# ')}**" if line.startswith("##") else line for line in lines]
 
 
 def _missing(command: str) -> str:

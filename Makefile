@@ -28,9 +28,10 @@ $(READY): requirements.lock pyproject.toml
 
 install: $(READY) ## make .venv with the pinned dependencies
 
-demo: $(READY) ## clean the labels of Cora with ERASE; table and page in demo/
+demo: $(READY) ## labels of Cora by ERASE, labels for Python modules without any; pages in demo*/
 	$(BIN)/graphnoise denoise cora --method erase --noise uniform:0.3 --seed 0 --out demo
 	$(BIN)/graphnoise report demo
+	$(BIN)/graphnoise annotate run python-modules --llm embedding:minilm --budget 200 --out demo-annotate
 
 demo-images: $(READY) ## clean 2,000 web-shop photos from raw images and titles; page in demo-images/
 	$(CLEAN_SHOP) --image-encoder cnn:$(NOISE_DATA)/mobilenetv2/mobilenetv2_float32_from_ptq.npz \
@@ -66,4 +67,4 @@ docs: $(READY) ## HTML in docs/_build/html
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 
 clean: ## everything the targets made
-	rm -rf .venv demo demo-images demo-images-clip docs/_build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv demo demo-annotate demo-images demo-images-clip docs/_build dist .pytest_cache .mypy_cache .ruff_cache

@@ -33,6 +33,8 @@ class LabelledGraph:
         texts: A text per node for reports, or None.
         name: Name of the data set.
         notes: What was done to the input, in words (symmetrised, self loops removed, ...).
+        class_definitions: A sentence per class ("" for none) where the data set has them, for
+            annotators that must know what a class means, else None.
     """
 
     adjacency: sparse.csr_array
@@ -47,6 +49,7 @@ class LabelledGraph:
     texts: tuple[str, ...] | None = None
     name: str = "graph"
     notes: tuple[str, ...] = field(default=())
+    class_definitions: tuple[str, ...] | None = None
 
     @property
     def n_nodes(self) -> int:

@@ -110,7 +110,7 @@ def text_graph(
     Args:
         data: A name or path for `graphnoise.load_graph`, a `LabelledGraph` or PyG ``Data``.
         classes: The classes, their names, or a file for `labelnoise.class_list.read_classes`.
-            None takes the names the data set has.
+            None takes the names, and where there are some the definitions, the data set has.
         embedding: ``[N, D]``; None takes the graph's own features, which serves a graph network
             but tells an embedding annotator nothing: encode the texts
             (`graphnoise.annotators.text_encoding`).
@@ -137,7 +137,7 @@ def text_graph(
     if classes is None:
         if len(graph.class_names) < 2:
             raise ValueError(f"graph {graph.name!r} names no classes: give classes=")
-        chosen = ClassList(graph.class_names)
+        chosen = ClassList(graph.class_names, graph.class_definitions or ())
     elif isinstance(classes, ClassList):
         chosen = classes
     elif isinstance(classes, str | Path):

@@ -6,10 +6,11 @@ import re
 import sys
 import sysconfig
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.metadata import metadata, packages_distributions
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,22 @@ def load_python_modules(name: str, places: Places, seed: int = 0) -> LabelledGra
         test=test,
         # nothing of the split under which the graph was built is left
         notes=tuple(note for note in graph.notes if "isolated" in note),
+        class_definitions=tuple(package_summary(name) for name in graph.class_names),
     )
+
+
+def package_summary(package: str) -> str:
+    """What an installed package says of itself in one line; "" where it says nothing."""
+    for distribution in _distributions().get(package, ()):
+        summary = metadata(distribution).json.get("summary", "")
+        if summary:
+            return str(summary)
+    return ""
+
+
+@lru_cache(maxsize=1)
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
 
 
 def source_folders() -> list[Path]:

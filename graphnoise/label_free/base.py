@@ -57,6 +57,11 @@ class Oracle:
         self._votes: list[Votes] = []
 
     @property
+    def has_second_opinion(self) -> bool:
+        """Whether a zero-shot prior can judge the answers; it would vouch for its own."""
+        return self.annotator.name != "embedding"
+
+    @property
     def left(self) -> int:
         """Calls left of the budget."""
         return self.budget - len(self.asked)

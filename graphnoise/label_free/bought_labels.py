@@ -81,7 +81,7 @@ class BoughtLabels:
         if report is not None:
             report("bought_labels", numbers)
         views = {"network": answer.probabilities}
-        if prior is not None:
+        if prior is not None and oracle.has_second_opinion:
             views["descriptions"] = prior
         return LabelFreeFit(
             probabilities=answer.probabilities,
@@ -89,7 +89,7 @@ class BoughtLabels:
             votes=votes,
             label=label,
             weight=(label != ABSTAIN).astype(np.float32),
-            reliability=reliability_of(votes, asked, graph, prior),
+            reliability=reliability_of(oracle, prior),
             views=views,
             stages=[numbers],
         )

@@ -113,7 +113,9 @@ class SecondOpinion:
         both = pooled(answers, theirs)
         label = np.where(answers.argmax(1) == theirs.argmax(1), both.argmax(1), ABSTAIN)
         learned = self._learned(graph, label, seed)
-        views = {**learned, "annotator_around": answers, "descriptions": theirs}
+        views = {**learned, "annotator_around": answers}
+        if oracle.has_second_opinion or not learned:
+            views["descriptions"] = theirs
         numbers = stage_numbers(votes, label)
         if report is not None:
             report("second_opinion", numbers)
@@ -123,7 +125,7 @@ class SecondOpinion:
             votes=votes,
             label=label,
             weight=(label != ABSTAIN).astype(np.float32),
-            reliability=reliability_of(votes, asked, graph, prior),
+            reliability=reliability_of(oracle, prior),
             views=views,
             stages=[numbers],
         )
@@ -144,12 +146,12 @@ class SecondOpinion:
         return learned
 
 
-def reliability_of(
-    votes: Votes, asked: NDArray[np.int64], graph: TextGraph, prior: Rows | None
-) -> NDArray[np.float64]:
+def reliability_of(oracle: Oracle, prior: Rows | None) -> NDArray[np.float64]:
     """Estimated P(label right) of every node ``[N]``; NaN where not asked or not answered."""
-    reliability = np.full(graph.n_nodes, np.nan)
-    reliability[asked] = calibrate_votes(votes, asked, graph, prior)
+    reliability = np.full(oracle.graph.n_nodes, np.nan)
+    asked = np.array(oracle.asked, dtype=np.int64)
+    judge = prior if oracle.has_second_opinion else None
+    reliability[asked] = calibrate_votes(oracle.votes, asked, oracle.graph, judge)
     return reliability
 
 

@@ -97,9 +97,18 @@ def read_spec(spec: str, options: AnnotatorOptions | None = None) -> AnnotatorSp
         found = MODEL_AT_ADDRESS.match(argument)
         if found:
             argument, url = found["model"], clean_address(found["url"])
+        elif _half_an_address(argument):
+            # never asked elsewhere instead; not repeated, it may hold a password
+            raise ValueError(f"{kind}: the address behind @ must be http(s)://HOST[:PORT]/PATH")
         argument = argument or options.model or ""
         if not argument or (kind == "systemone" and url is None):
             raise ValueError(f"{kind} needs a model and an address: {kind}:MODEL@http://...")
     elif kind in NEED_ARGUMENT and not argument:
         raise ValueError(f"annotator {kind!r} needs a file or folder: {kind}:PATH")
     return AnnotatorSpec(kind, argument, url)
+
+
+def _half_an_address(argument: str) -> bool:
+    """Whether an address was meant: models are called ``a/b``, ``a:8b`` or ``a@001``."""
+    _, mark, behind = argument.rpartition("@")
+    return "://" in argument or (bool(mark) and (not behind or any(one in behind for one in ":/")))

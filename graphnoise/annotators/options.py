@@ -80,7 +80,7 @@ class AnnotatorOptions:
     def __post_init__(self) -> None:
         for name in ("samples", "max_tokens", "concurrency", "orders"):
             _check(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
-        for name in ("neighbours", "retries", "temperature"):
+        for name in ("neighbours", "retries", "temperature", "seed"):
             _check(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
         for name in ("requests_per_minute", "tokens_per_minute", "batch_size"):
             value = getattr(self, name)

@@ -19,6 +19,7 @@ SECRET = "hunter2"
         ("openai:gpt-4o-mini", "openai", "gpt-4o-mini", None),
         ("openai:llama3:8b@http://h:1/v1/", "openai", "llama3:8b", "http://h:1/v1"),
         ("openai:a@b@HTTPS://h/v1", "openai", "a@b", "HTTPS://h/v1"),
+        ("openai:owner/bison@001", "openai", "owner/bison@001", None),
         ("systemone:/models/q@http://[::1]:8000/v1", "systemone", "/models/q", "http://[::1]:8000/v1"),
         ("local:C:/models/q", "local", "C:/models/q", None),
         ("embedding", "embedding", "", None),
@@ -53,6 +54,13 @@ def test_an_address_alone_takes_the_model_of_the_options():
         ("local", "needs a file or folder: local:PATH"),
         ("replay:", "needs a file or folder: replay:PATH"),
         ("openai:m@http:///v1", "must be http"),
+        # never the default address, with the key of another server, instead of a mistyped one
+        ("openai:m@", "address behind @ must be http"),
+        ("openai:m@http://", "address behind @ must be http"),
+        ("openai:m@127.0.0.1:8000/v1", "address behind @ must be http"),
+        ("openai:m@localhost:8000", "address behind @ must be http"),
+        ("openai:http:/127.0.0.1://v1", "address behind @ must be http"),
+        ("systemone:m@ftp://h/v1", "address behind @ must be http"),
         ("simulated", "needs graph="),
     ],
 )
@@ -69,6 +77,8 @@ def test_specs_that_are_refused(spec, message):
         f"openai:m@https://h/v1?key={SECRET}",
         f"openai:m@https://h/v1#{SECRET}",
         f"nothing:m@https://u:{SECRET}@h/v1",
+        f"openai:m@u:{SECRET}@h/v1",
+        f"openai:m@htps://u:{SECRET}@h/v1",
     ],
 )
 def test_secrets_in_an_address_are_refused_and_not_repeated(spec):
@@ -103,6 +113,7 @@ def test_every_annotator_can_be_made_from_a_spec_and_knows_its_name(name):
     [
         ({"samples": 0}, "samples must be at least 1"),
         ({"samples": 3}, "temperature must be above 0 for more than one sample"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"temperature": -1.0}, "temperature must be at least 0"),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\]"),
         ({"requests_per_minute": 0}, "at least 1, or None"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphnoise.annotators.array_files import opened_arrays
 from graphnoise.annotators.base import ABSTAIN, Estimate, Progress, Purse, Questions, Usage, Votes
 from graphnoise.annotators.counting import count_calls, refusals
 from graphnoise.annotators.options import AnnotatorOptions, AnnotatorSpec
@@ -203,7 +204,7 @@ _Recorded = dict[int, tuple[str, ...]]
 
 
 def _read_arrays(path: Path, key: str | None) -> tuple[str, _Recorded]:
-    with np.load(path, allow_pickle=False) as archive:
+    with opened_arrays(path) as archive:
         chosen = _chosen_array(path, archive, key)
         ranks = archive[chosen]
         names = [str(name) for name in archive["classes"]] if "classes" in archive else None

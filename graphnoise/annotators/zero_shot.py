@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from graphnoise.annotators.array_files import opened_arrays
 from graphnoise.annotators.base import ABSTAIN, Estimate, Progress, Purse, Questions, Usage, Votes
 from graphnoise.annotators.counting import count_calls, have_text, refusals
 from graphnoise.annotators.options import AnnotatorOptions, AnnotatorSpec
 from graphnoise.annotators.text_encoding import encode_classes, encode_texts
 from graphnoise.text_graph import TextGraph
 from labelnoise.class_list import ClassList
+from labelnoise.text_encoders import TEXT_ENCODERS
 from labelnoise.text_encoders.base import TextEncoder
 
 # on Cora the margins of z-scores become probabilities of about the right size
@@ -125,10 +127,12 @@ def read_class_scores(path: str | Path, names: tuple[str, ...] | None = None) ->
         ValueError: No array `scores`, or a class is missing.
         OSError: The file cannot be read.
     """
-    with np.load(path, allow_pickle=False) as archive:
+    with opened_arrays(path) as archive:
         if "scores" not in archive:
             raise ValueError(f"{path}: needs an array 'scores', found {sorted(archive)}")
-        scores = archive["scores"]
+        scores: NDArray[Any] = np.asarray(archive["scores"])
+        if scores.ndim != 2 or scores.dtype.kind not in "fiu":
+            raise ValueError(f"{path}: scores must be numbers [N, K], got {list(scores.shape)}")
         if names is None or "classes" not in archive:
             return scores
         stored = ClassList(tuple(str(name) for name in archive["classes"]))
@@ -136,7 +140,7 @@ def read_class_scores(path: str | Path, names: tuple[str, ...] | None = None) ->
     missing = [name for name, column in zip(names, columns, strict=True) if column is None]
     if missing:
         raise ValueError(f"{path}: scores must cover every class, missing {missing[:5]}")
-    return scores[:, columns]
+    return scores[:, [column for column in columns if column is not None]]
 
 
 class ZeroShotAnnotator:
@@ -174,6 +178,9 @@ class ZeroShotAnnotator:
         scores = None
         if options.class_scores is not None:
             scores = read_class_scores(options.class_scores, graph.classes.names)
+        else:
+            # told before anything is begun, though the encoder is made when first asked
+            _ = TEXT_ENCODERS[encoder.partition(":")[0]]
         return cls(graph, scores, encoder=encoder, device=options.device)
 
     def settings(self) -> Mapping[str, Any]:

@@ -6,7 +6,8 @@ from scipy.special import softmax
 from graphnoise.annotators.base import Questions, Usage
 from graphnoise.annotators.budget import Budget, BudgetPurse
 from graphnoise.annotators.choosing import make_annotator
-from graphnoise.annotators.options import AnnotatorOptions
+from graphnoise.annotators.options import AnnotatorOptions, AnnotatorSpec
+from graphnoise.annotators.replay import ReplayAnnotator
 from graphnoise.annotators.zero_shot import (
     ZeroShotAnnotator,
     prior_of_scores,
@@ -126,3 +127,34 @@ def test_errors(graph):
         annotator.annotate(Questions(np.array([0]), ("x",), ClassList(("a", "b"))))
     with pytest.raises(ValueError, match="needs graph="):
         make_annotator("embedding")
+
+
+def test_files_that_hold_no_scores_are_named_in_one_line(tmp_path):
+    path = tmp_path / "s.npz"
+    np.savez(path, scores=np.zeros((300, 3)))
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[200:400] = b"x" * 200
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    np.savez(tmp_path / "words.npz", scores=np.array([["a"]]))
+    np.savez(tmp_path / "objects.npz", scores=np.array([{}]))
+    contents = {
+        "text": b"name,definition", "empty": b"", "cut": whole[:300], "damaged": bytes(damaged),
+        "array": (tmp_path / "one.npy").read_bytes(),
+        "words": (tmp_path / "words.npz").read_bytes(),
+        "objects": (tmp_path / "objects.npz").read_bytes(),
+    }  # fmt: skip
+    for name, content in contents.items():
+        path = tmp_path / f"{name}.npz"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name}.npz") as refused:
+            read_class_scores(path)
+        assert len(str(refused.value).splitlines()) == 1
+        with pytest.raises(ValueError, match=f"{name}.npz"):
+            ReplayAnnotator(path, key="scores")
+
+
+def test_an_unknown_encoder_is_told_before_anything_is_asked(graph):
+    spec = AnnotatorSpec("embedding", "nope")
+    with pytest.raises(ValueError, match="text encoder must be one of"):
+        ZeroShotAnnotator.from_spec(spec, AnnotatorOptions(), graph)

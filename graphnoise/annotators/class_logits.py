@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelnoise.text_encoders.loading import quiet_loading, tokenizer_digest
+from labelnoise.text_encoders.loading import quiet_loading, tokenizer_digest, told_in_a_line
 from labelnoise.text_encoders.placement import weights_digest
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def load_causal_model(name: str, device: str | None = None) -> CausalModel:
     if not Path(name).is_dir():
         folder, _, found = name.partition("@")
         revision = found or revision
-    with quiet_loading():
+    with told_in_a_line("causal language model", name), quiet_loading():
         source: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
         tokenizer = AutoTokenizer.from_pretrained(folder, **source)
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **source)

@@ -12,6 +12,7 @@ from graphnoise.annotators.prompting import load_template
 from graphnoise.annotators.requests import ChatDialogue, is_chat_answer
 from graphnoise.annotators.served import ServedAnnotator
 from graphnoise.annotators.session import with_text
+from labelnoise.text_encoders.loading import told_in_a_line
 
 
 class EndpointAnnotator(ServedAnnotator):
@@ -95,4 +96,5 @@ def load_tokenizer(name: str) -> Any:
     """
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(name)
+    with told_in_a_line("tokenizer", name):
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)

@@ -181,3 +181,10 @@ def test_batches_hold_every_row_once(lengths, size):
     found = batches_of(lengths, size)
     assert sorted(row for rows in found for row in rows) == list(range(len(lengths)))
     assert all(0 < len(rows) <= size for rows in found)
+
+
+@pytest.mark.parametrize("name", ["/nowhere/model", "./nowhere", "nobody/nothing"])
+def test_no_such_model_is_one_line(name):
+    with pytest.raises(OSError, match="no causal language model") as refused:
+        load_causal_model(name)
+    assert len(str(refused.value).splitlines()) == 1

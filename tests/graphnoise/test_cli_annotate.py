@@ -430,6 +430,13 @@ def test_no_answer_at_all_says_why(featured, tmp_path):
     assert said.strip().splitlines()[-1].startswith("error: ")
 
 
+def test_an_annotator_that_fails_says_why_itself(featured, tmp_path):
+    """An error of the annotator is told, not that nothing was answered."""
+    said = run(featured, "embedding:nope", tmp_path / "run", expect=2)
+    assert "text encoder must be one of" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_interrupt_before_the_record_leaves_a_resumable_folder(featured, tmp_path, monkeypatch):
     llm, out = f"replay:{featured / 'answers.npz'}", tmp_path / "run"
 
@@ -470,6 +477,9 @@ def test_settings_of_a_recipe_are_found_inside_it():
     assert recipe.settings.selector == "random"
     other = AnnotationJob("cora", "simulated", recipe="tiny", overrides=("steps=7",))
     assert chosen_recipe(other).steps == 7
+    wrong = AnnotationJob("cora", "simulated", recipe="locle", overrides=("nope=7",))
+    with pytest.raises(ValueError, match=r"no setting 'nope', there are .*'selector'"):
+        chosen_recipe(wrong)
 
 
 def test_help_is_light():

@@ -2,7 +2,8 @@
 
 import hashlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,7 +96,8 @@ def chosen_recipe(job: AnnotationJob) -> Recipe:
 def _placed(recipe: Recipe, override: str) -> str:
     """The override with the way to its setting: a recipe may keep its settings in one field."""
     name = override.partition("=")[0].partition(".")[0].strip()
-    inside = not _has(recipe, name) and _has(_inner(recipe), name)
+    # an unknown name too, so that the error lists what can be set
+    inside = not _has(recipe, name) and is_dataclass(_inner(recipe))
     return f"settings.{override.lstrip()}" if inside else override
 
 
@@ -214,7 +216,7 @@ def run_job(
         say.print("resuming: answers that were paid for are not asked again")
     purse = BudgetPurse(caps, already=before)
     note = Note(folder.path / PROGRESS, purse, min(caps.calls or 0, data["with_text"]))
-    with live(note), clock.step("fit"):
+    with live(note), clock.step("fit"), closed_after(ready.annotator):
         fitted = fit(ready, purse, note)
     with clock.step("write"):
         audit = fitted.audit()
@@ -266,9 +268,19 @@ def fit(ready: Prepared, purse: Purse, note: Note) -> LabelFreeClassifier:
     try:
         return fitted.fit(ready.graph)
     except ValueError as error:
-        if note.asked and not note.answered:
+        if note.reasons and not note.answered:
             raise ValueError(f"no node has an answer ({reasons_in_words(note)})") from error
         raise
+
+
+@contextmanager
+def closed_after(annotator: Annotator) -> Iterator[None]:
+    """Close the file of answers however the block ends: its log is folded into it."""
+    try:
+        yield
+    finally:
+        if isinstance(annotator, ServedAnnotator):
+            annotator.close()
 
 
 def results(fitted: LabelFreeClassifier, audit: LabelAudit, ready: Prepared) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from graphnoise.annotators.cache_tables import open_tables
+from graphnoise.annotators.cache_tables import file_trouble, open_tables
 from graphnoise.annotators.claims import ClaimOwner, is_gone
 from graphnoise.annotators.credentials import (
     known_secrets,
@@ -113,6 +113,8 @@ class AnswerCache:
                     )
                 except sqlite3.ProgrammingError:
                     return  # closed already
+                except sqlite3.DatabaseError:
+                    pass  # whatever is wrong with the file was told where it was used
             self._connection.close()
 
     # answers
@@ -331,7 +333,7 @@ class AnswerCache:
 
     def _read(self, query: str, values: Sequence[Any]) -> list[Any]:
         self._check_process()
-        with self._lock:
+        with self._lock, file_trouble(self.path):
             return self._connection.execute(query, values).fetchall()
 
     @contextmanager
@@ -340,14 +342,15 @@ class AnswerCache:
         self._check_process()
         if self.read_only:
             raise ValueError(f"{self.path} was opened to be read only")
-        with self._lock:
+        with self._lock, file_trouble(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def _check_process(self) -> None:
         if self._owner.pid != os.getpid():

@@ -2,6 +2,8 @@
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 FORMAT = "graphnoise answers"
@@ -64,6 +66,21 @@ def open_tables(path: str | Path, *, read_only: bool = False) -> sqlite3.Connect
         if isinstance(error, sqlite3.OperationalError):
             raise ValueError(f"{path} cannot be opened as an answer cache: {error}") from None
         raise ValueError(f"{path} is no answer cache: {error}") from None
+
+
+@contextmanager
+def file_trouble(path: str | Path) -> Iterator[None]:
+    """Work on an opened file: damage, a full disk or a lock that never ends is said in a line.
+
+    Raises:
+        ValueError: SQLite could not read or write the file.
+    """
+    try:
+        yield
+    except sqlite3.ProgrammingError:  # a mistake of ours
+        raise
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"{path} cannot be used as an answer cache: {error}") from error
 
 
 def _open_to_write(path: Path) -> sqlite3.Connection:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graphnoise.annotators.base import Usage
-from graphnoise.annotators.cache_tables import open_tables
+from graphnoise.annotators.cache_tables import file_trouble, open_tables
 
 KINDS = {
     "question": "A question, first time or from the cache.",
@@ -198,7 +198,7 @@ def read_entries(path: str | Path, run: str | None = None) -> list[LedgerEntry]:
     """Every row of a cache's ledger, in the order in which they were written."""
     names = ", ".join(COLUMNS)
     where, values = ("", ()) if run is None else ("WHERE run = ?", (run,))
-    with closing(open_tables(path, read_only=True)) as connection:
+    with file_trouble(path), closing(open_tables(path, read_only=True)) as connection:
         found = connection.execute(f"SELECT {names} FROM ledger {where} ORDER BY id", values)
         return [
             LedgerEntry(**{**dict(zip(COLUMNS, row, strict=True)), "cached": bool(row[CACHED])})
@@ -247,7 +247,7 @@ def _grouped(path: str | Path, run: str | None) -> list[tuple[tuple[str, ...], L
                coalesce(sum(money), 0), sum(prompt_tokens), sum(completion_tokens),
                sum(samples), sum(seconds)
         FROM ledger {where} GROUP BY kind, model, stage, run, cached"""
-    with closing(open_tables(path, read_only=True)) as connection:
+    with file_trouble(path), closing(open_tables(path, read_only=True)) as connection:
         return [(row[:4], _sum_of(row)) for row in connection.execute(query, values)]
 
 

@@ -24,7 +24,7 @@ from graphnoise.annotators.answer_cache import (
     request_key,
     split_response,
 )
-from graphnoise.annotators.ledger import LedgerEntry, read_entries
+from graphnoise.annotators.ledger import LedgerEntry, read_entries, read_ledger
 
 PROJECT = Path(__file__).resolve().parents[3]
 BODY = {
@@ -588,3 +588,38 @@ def test_bad_arguments(cache, tmp_path):
         cache.get("k", 0)
     with pytest.raises(ValueError, match="claim_seconds must be positive, got 0"):
         AnswerCache(tmp_path / "b.sqlite", claim_seconds=0)
+
+
+def test_a_file_that_breaks_while_it_is_used_is_told_in_a_line(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    with AnswerCache(path) as cache:
+        for i in range(200):
+            cache.store(key_of(i), 0, StoredAnswer(raw="{}" * 50), entry=entry_of(i))
+    content = bytearray(path.read_bytes())
+    content[8192:] = b"x" * (len(content) - 8192)  # the tables are named, their pages are gone
+    path.write_bytes(content)
+    with AnswerCache(path) as cache:
+        for use in (
+            lambda: cache.get_many([key_of(i) for i in range(200)]),
+            lambda: cache.capability("c"),
+            lambda: cache.store(key_of(0), 1, StoredAnswer(raw="{}")),
+            lambda: cache.store(
+                key_of(0), 1, StoredAnswer(raw="{}")
+            ),  # no transaction is left open
+        ):
+            with pytest.raises(ValueError, match=r"cannot be used as an answer cache: .*malformed"):
+                use()
+    with pytest.raises(ValueError, match="answer cache"):
+        read_ledger(path)
+
+
+def test_a_full_disk_is_told_in_a_line_and_ends_the_transaction(tmp_path):
+    with AnswerCache(tmp_path / "answers.sqlite") as cache:
+        cache._connection.execute("PRAGMA max_page_count=20")
+        with pytest.raises(ValueError, match=r"cannot be used as an answer cache: .*full"):
+            cache.store(key_of(0), 0, StoredAnswer(raw="x" * 10**6))
+        assert cache.store(key_of(0), 0, StoredAnswer(raw="{}"))
+
+
+def entry_of(i: int) -> LedgerEntry:
+    return LedgerEntry("run", "question", key_of(i), "m")

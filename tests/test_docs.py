@@ -15,16 +15,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import graphnoise
 import labelnoise
 import multimodal
 import multimodal.cli
+from graphnoise.annotators import ANNOTATORS
+from graphnoise.annotators.base import ABSTENTIONS, RUNGS
+from graphnoise.annotators.ledger import KINDS as LEDGER_KINDS
+from graphnoise.annotators.prompting import template_names
 from graphnoise.cli import app
+from graphnoise.cli.annotate import annotate
+from graphnoise.datasets import DATASETS, load_graph
 from graphnoise.graph import LabelledGraph, graph_from_arrays
+from graphnoise.label_free import RECIPES
+from graphnoise.label_free.auditing import REASONS as ANSWER_REASONS
 from graphnoise.local_clusters import CLUSTER_METHODS, ROUNDINGS
 from graphnoise.methods import METHODS
 from graphnoise.methods.erase_settings import PRESETS
+from graphnoise.node_selection import SELECTORS
 from labelnoise.class_list import ClassList
 from labelnoise.confident_learning import FILTERS
 from labelnoise.decide import REASONS
@@ -43,6 +53,7 @@ from multimodal.methods.capro import Capro
 from multimodal.methods.neighbour_vote import NeighbourVote
 from multimodal.multi_label import REASONS as MULTI_LABEL_REASONS
 from multimodal.records import PROBLEMS
+from tests.graphnoise.annotators.scripted_server import Reply, ScriptedServer
 
 PROJECT = Path(__file__).resolve().parents[1]
 DOCS = [path for path in sorted((PROJECT / "docs").rglob("*.md")) if "_build" not in path.parts]
@@ -51,6 +62,8 @@ KERNELS = [path.parent.name for path in PROJECT.glob("labelnoise/kernels/[a-z]*/
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.S | re.M)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 METHOD_PAGE = "docs/image_text/methods.md"
+LABEL_FREE = "docs/label_free"
+SHELF_PAGE = PROJECT / LABEL_FREE / "getting_started.md"
 # command -> its application
 COMMANDS = {"graphnoise": app, "multimodal": multimodal.cli.app}
 
@@ -118,18 +131,45 @@ def cleaned_pairs(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory):
+    """A folder with the books that the pages about labels from an LLM begin with."""
+    folder = tmp_path_factory.mktemp("books")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        exec(compile(blocks(SHELF_PAGE, "python")[0], "the shelf", "exec"), {})
+    return folder
+
+
+@pytest.fixture
+def endpoint(monkeypatch, tmp_path_factory):
+    """A server where the openai client looks for one, and vectors of texts kept out of the way."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-hush-hush-hush-1234")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "vectors"))
+    with ScriptedServer(answer=lambda body: Reply("cooking")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        yield server
+
+
+def known_or_own(name: str | Path, **options: Any) -> LabelledGraph:
+    """A tiny graph in the place of every data set; the caller's own as it is."""
+    return tiny_graph() if str(name) in DATASETS else load_graph(name, **options)
+
+
 def talks_of_pairs(page: Path) -> bool:
     """Whether the examples of a page read the pairs or the run."""
     return re.search(r'"(pairs\.parquet|cleaned)"', "".join(blocks(page, "python"))) is not None
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=page_name)
-def test_python_examples_run(page, monkeypatch, tmp_path, request):
+def test_python_examples_run(page, monkeypatch, tmp_path, request, endpoint):
     if talks_of_pairs(page):
         shutil.copytree(request.getfixturevalue("cleaned_pairs"), tmp_path, dirs_exist_ok=True)
+    if page != SHELF_PAGE and '"shelf"' in page.read_text():
+        shutil.copytree(request.getfixturevalue("shelf"), tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("multimodal.cleaning.LocalPool", InProcess)
-    monkeypatch.setattr("graphnoise.datasets.load_graph", lambda name, **options: tiny_graph())
+    monkeypatch.setattr("graphnoise.datasets.load_graph", known_or_own)
     monkeypatch.setitem(PRESETS, "cora", {"epochs": 2})
     namespace: dict[str, object] = {"__name__": "__main__"}
     for number, body in enumerate(blocks(page, "python"), start=1):
@@ -144,11 +184,29 @@ def test_commands_exist(page):
         if program == "make":
             assert set(arguments) <= targets, line
         elif program in COMMANDS:
-            group: Any = typer.main.get_command(COMMANDS[program])
-            command = group.get_command(group.make_context(program, list(arguments)), arguments[0])
-            assert command is not None, line
+            command: Any = typer.main.get_command(COMMANDS[program])
+            while hasattr(command, "get_command"):  # a group, of which one lies in another
+                context = command.make_context(program, list(arguments))
+                command = command.get_command(context, arguments.pop(0))
+                assert command is not None, line
             # refuses options and missing arguments that the command does not know
-            command.make_context(arguments[0], arguments[1:])
+            command.make_context(program, arguments)
+
+
+def test_commands_about_recorded_answers_run(shelf, endpoint, monkeypatch, tmp_path):
+    shutil.copytree(shelf, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    section = SHELF_PAGE.read_text().partition("## With recorded answers")[2].partition("\n## ")[0]
+    said = []
+    for _, body in [one for one in BLOCK.findall(section) if one[0] == "sh"]:
+        for line in body.splitlines():
+            result = CliRunner().invoke(app, shlex.split(line)[1:])
+            assert result.exit_code == 0, f"{line}\n{result.output}"
+            said.append(result.output)
+    assert "15 answered" in said[1]
+    assert "30 answered" in said[-1]
+    assert (tmp_path / "labels.csv").read_text().count("\n") == 61
+    assert endpoint.bodies == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
@@ -257,6 +315,44 @@ def test_every_command_of_cleaning_is_told():
     group: Any = typer.main.get_command(multimodal.cli.app)
     rows = table_rows(section("docs/image_text/index.md", "From shards to a page"))
     assert sorted(rows) == sorted(f"multimodal {name}" for name in group.commands)
+
+
+@pytest.mark.parametrize(
+    ("page", "registry"),
+    [("selectors", SELECTORS), ("recipes", RECIPES)],
+    ids=["selectors", "recipes"],
+)
+def test_tables_of_labels_from_an_llm_say_what_it_is_and_source(page, registry):
+    rows = table_rows((PROJECT / LABEL_FREE / f"{page}.md").read_text())
+    own = [name for name in registry if not registry[name].target.startswith("tests.")]
+    assert list(rows) == own
+    for name, cells in rows.items():
+        assert cells[0] == registry[name].summary.removesuffix("; later rounds"), name
+        assert cells[-1] == registry[name].source, name
+
+
+@pytest.mark.parametrize(
+    ("page", "title", "told"),
+    [
+        ("prompts", "The parse ladder", RUNGS | ABSTENTIONS),
+        ("reliability", "Reading the audit", ANSWER_REASONS),
+        ("budget", "Ledger", LEDGER_KINDS),
+    ],
+    ids=["replies", "audit", "ledger"],
+)
+def test_codes_of_labels_from_an_llm_are_told(page, title, told):
+    rows = table_rows(section(f"{LABEL_FREE}/{page}.md", title))
+    assert {code: cells[0] for code, cells in rows.items()} == told
+
+
+def test_tables_of_annotators_prompts_and_commands_name_all():
+    annotators = table_rows((PROJECT / LABEL_FREE / "annotators.md").read_text())
+    assert list(annotators) == list(ANNOTATORS)
+    prompts = table_rows(section(f"{LABEL_FREE}/prompts.md", "Prompts"))
+    assert sorted(prompts) == sorted(template_names())
+    group: Any = typer.main.get_command(annotate)
+    rows = table_rows(section(f"{LABEL_FREE}/index.md", "From texts to labels"))
+    assert sorted(rows) == sorted(f"graphnoise annotate {name}" for name in group.commands)
 
 
 def test_noise_page_names_every_kind():

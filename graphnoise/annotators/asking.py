@@ -13,6 +13,7 @@ from graphnoise.annotators.connection import Connection, RequestFailed
 from graphnoise.annotators.ledger import LedgerEntry
 from graphnoise.annotators.prompting import CHARACTERS_PER_TOKEN
 from graphnoise.annotators.retrying import EndpointError, Pace, Patience, Trouble, UnreadableBody
+from graphnoise.annotators.stored_answer import counted_tokens
 
 # how often a question that another process pays for is looked up
 LOOK_AGAIN = 0.05
@@ -341,13 +342,12 @@ class Asker:
 
     def _real_cost(self, wanted: Usage, answer: Mapping[str, Any], seconds: float) -> Usage:
         """As the server counted, else as estimated."""
-        told = answer.get("usage") or {}
-        prompt = told.get("prompt_tokens", told.get("input_tokens"))
-        completion = told.get("completion_tokens", told.get("output_tokens"))
+        prompt = counted_tokens(answer, "prompt_tokens", "input_tokens")
+        completion = counted_tokens(answer, "completion_tokens", "output_tokens")
         choices = answer.get("choices") or [answer]
-        if not isinstance(prompt, int):
+        if prompt is None:
             prompt = wanted.prompt_tokens
-        if not isinstance(completion, int):
+        if completion is None:
             written = sum(len(_content(choice)) for choice in choices)
             completion = -(-written // CHARACTERS_PER_TOKEN)
         return replace(
@@ -406,4 +406,4 @@ def _cached(request: Request, answers: Sequence[StoredAnswer]) -> Usage:
 
 def _content(choice: Any) -> str:
     message = choice.get("message") if isinstance(choice, Mapping) else None
-    return str((message or {}).get("content") or "")
+    return str(message.get("content") or "") if isinstance(message, Mapping) else ""

@@ -220,15 +220,16 @@ def systemone_body(
 
 def _observed(answer: Mapping[str, Any] | None) -> dict[str, Any]:
     content = answer or {}
-    choices = content.get("choices") or []
+    choices = _choices(content)
     logprobs = choices[0].get("logprobs") if choices else None
-    tokens = (logprobs or {}).get("content") or []
+    tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    first = tokens[0] if isinstance(tokens, list) and tokens else None
     server = " ".join(
         str(content[name]) for name in ("model", "system_fingerprint") if content.get(name)
     )
     return {
         "n": len(choices) == 2,
-        "logprobs": bool(tokens) and bool(tokens[0].get("top_logprobs")),
+        "logprobs": isinstance(first, Mapping) and bool(first.get("top_logprobs")),
         "usage": bool(content.get("usage")),
         "server": server,
     }
@@ -243,5 +244,11 @@ def _keeps_schema(answer: Mapping[str, Any] | None) -> bool:
 
 
 def _text(answer: Mapping[str, Any] | None) -> str:
-    choices = (answer or {}).get("choices") or []
-    return str((choices[0].get("message") or {}).get("content") or "") if choices else ""
+    message = next((one.get("message") for one in _choices(answer or {})), None)
+    return str(message.get("content") or "") if isinstance(message, Mapping) else ""
+
+
+def _choices(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The choices of an answer that have the form of one: nobody knows what a server sends."""
+    found = answer.get("choices")
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []

@@ -124,4 +124,6 @@ def _client(url: str | None, timeout: float, key: str) -> "AsyncOpenAI":
 
 def _broken(error: Exception) -> bool:
     """Whether the client could not read JSON; other ValueErrors are mistakes of ours."""
+    if isinstance(error, RecursionError):  # brackets without end
+        return True
     return isinstance(error, ValueError) and type(error).__name__ == "JSONDecodeError"

@@ -149,8 +149,10 @@ class ChatDialogue:
         message = choice.get("message") or {}
         if message.get("refusal") and not content:
             return Reading(ABSTAIN, reason="refusal")
+        ended = choice.get("finish_reason")
         reading = read_reply(
-            content, self.questions.classes, finish_reason=choice.get("finish_reason"),
+            content, self.questions.classes,
+            finish_reason=ended if isinstance(ended, str) else None,
             structured=structured, repaired=request.kind == "repair",
         )  # fmt: skip
         if reading.label != ABSTAIN and _is_echo(content.strip(), request):
@@ -221,6 +223,15 @@ def _probabilities(
     choice: Mapping[str, Any], questions: Questions
 ) -> tuple[NDArray[np.float64], float] | None:
     """Class probabilities at the token with which the answer begins; None where untold."""
+    try:
+        return _probabilities_told(choice, questions)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+        return None  # told in a form of the server's own
+
+
+def _probabilities_told(
+    choice: Mapping[str, Any], questions: Questions
+) -> tuple[NDArray[np.float64], float] | None:
     tokens = (choice.get("logprobs") or {}).get("content") or []
     if not tokens:
         return None
@@ -229,4 +240,4 @@ def _probabilities(
         return None
     listed = {str(one["token"]): float(one["logprob"]) for one in tokens[at]["top_logprobs"]}
     shares, outside = class_probabilities_from_logprobs(listed, questions.classes)
-    return (shares, outside) if shares.any() else None
+    return (shares, outside) if shares.any() and np.isfinite([*shares, outside]).all() else None

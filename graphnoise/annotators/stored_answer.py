@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# no request has as many: a server that claims more is not believed
+MOST_TOKENS = 10**9
+
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
@@ -59,11 +62,10 @@ def split_response(
     Returns:
         Answers in the order of the choices; the number the server really gave.
     """
-    usage = response.get("usage") or {}
     if prompt_tokens is None:
-        prompt_tokens = int(usage.get("prompt_tokens") or usage.get("input_tokens") or 0)
+        prompt_tokens = counted_tokens(response, "prompt_tokens", "input_tokens") or 0
     if completion_tokens is None:
-        completion_tokens = int(usage.get("completion_tokens") or usage.get("output_tokens") or 0)
+        completion_tokens = counted_tokens(response, "completion_tokens", "output_tokens") or 0
     parts = _one_choice_each(response)
     share, rest = divmod(completion_tokens, max(len(parts), 1))
     return [
@@ -80,6 +82,19 @@ def split_response(
         )
         for i, part in enumerate(parts)
     ]
+
+
+def counted_tokens(response: Mapping[str, Any], *names: str) -> int | None:
+    """Tokens as the server counted them; None where it did not, or not in a number to believe.
+
+    Args:
+        response: Body of the response.
+        names: Fields of ``usage``; the first one there is counts.
+    """
+    usage = response.get("usage")
+    told = [usage[one] for one in names if one in usage] if isinstance(usage, Mapping) else []
+    plausible = told and type(told[0]) is int and 0 <= told[0] <= MOST_TOKENS
+    return int(told[0]) if plausible else None
 
 
 def _one_choice_each(response: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -45,7 +45,8 @@ class SystemoneAnnotator(ServedAnnotator):
 
     def _is_answer(self, body: Mapping[str, Any]) -> bool:
         try:
-            return isinstance(body["answers"]["label"]["probabilities"], Mapping)
+            told = body["answers"]["label"]["probabilities"]
+            return isinstance(told, Mapping) and all(type(p) in (int, float) for p in told.values())
         except (KeyError, TypeError):
             return False
 

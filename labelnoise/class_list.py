@@ -199,8 +199,8 @@ def read_classes(path: str | Path) -> ClassList:
         raise ValueError(f"{path}: classes must be one of {list(readers)}, got {path.suffix!r}")
     try:
         return _classes_of(readers[path.suffix.lower()](path))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path}: {in_a_line(error)}") from None
 
 
 def write_classes(classes: ClassList, path: str | Path) -> None:
@@ -217,6 +217,11 @@ def write_classes(classes: ClassList, path: str | Path) -> None:
     with replacing(path) as temporary:
         text = json.dumps({"classes": rows}, indent=1, ensure_ascii=False)
         temporary.write_text(f"{text}\n", encoding="utf-8")
+
+
+def in_a_line(error: Exception) -> str:
+    """What parsers say on several lines, on one."""
+    return " ".join(str(error).split())
 
 
 def _classes_of(content: Any) -> ClassList:

@@ -67,7 +67,10 @@ def _read_once(path: Path, classes: ClassList) -> tuple[Exemplar, ...]:
 
 def _table(path: Path) -> Iterator[Any]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        yield from csv.DictReader(file)
+        try:
+            yield from csv.DictReader(file)
+        except csv.Error as error:
+            raise ValueError(f"{path}: {error}") from None
 
 
 def _lines(path: Path) -> Iterator[Any]:

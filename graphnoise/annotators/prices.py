@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from labelnoise.class_list import in_a_line
+
 # where the openai client asks without an address
 DEFAULT_SERVER = "api.openai.com"
 PER_MILLION = 1_000_000
@@ -161,7 +163,7 @@ def _read_entries(path: Path) -> tuple[PricedModels, ...]:
             raise ValueError(f"prices must be a list of entries, got {type(content).__name__}")
         return tuple(_entry_of(number, entry) for number, entry in enumerate(content))
     except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {in_a_line(error)}") from None
 
 
 def _entry_of(number: int, entry: Any) -> PricedModels:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphnoise.annotators.base import Questions
-from labelnoise.class_list import ClassList
+from labelnoise.class_list import ClassList, in_a_line
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -423,7 +423,7 @@ def _divided(source: str) -> tuple[dict[str, Any], str]:
     try:
         front = yaml.safe_load(found[1]) if found else None
     except yaml.YAMLError as error:
-        raise ValueError(f"front matter is no YAML: {error}") from None
+        raise ValueError(f"front matter is no YAML: {in_a_line(error)}") from None
     if found is None or not isinstance(front, dict) or not set(front) <= set(FRONT_KEYS):
         raise ValueError(f"a template must start with front matter, keys of {FRONT_KEYS}")
     if front.get("reply") not in REPLIES:

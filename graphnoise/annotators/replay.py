@@ -240,7 +240,10 @@ def _read_table(path: Path, key: str | None) -> tuple[str, _Recorded]:
         if NODE not in columns or not ranks:
             raise ValueError(f"{path}: needs columns node, {prefix}1, ..., found {columns}")
         entries = ((row[NODE], [row[name] or "" for name in ranks]) for row in rows)
-        return prefix, _collected(path, entries)
+        try:
+            return prefix, _collected(path, entries)
+        except csv.Error as error:
+            raise ValueError(f"{path}: {error}") from None
 
 
 def _read_lines(path: Path, key: str | None) -> tuple[str, _Recorded]:

@@ -197,3 +197,14 @@ def test_titles_of_a_web_shop_are_labels_with_natural_noise(real_data):
     # 78.6 % and 80.5 % with a rule that does not know that watches are a watch
     assert labelled / len(rows) == pytest.approx(0.8445)
     assert right / labelled == pytest.approx(0.8212, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("long.csv", f"name,definition\na,{'x' * 200_000}\n"), ("bad.yaml", "a: [b\n  - :\n")],
+)
+def test_what_parsers_say_is_one_line_with_the_file(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=name) as refused:
+        read_classes(tmp_path / name)
+    assert len(str(refused.value).splitlines()) == 1

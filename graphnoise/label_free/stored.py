@@ -88,7 +88,8 @@ def write_annotation(
 def is_annotation(folder: Path) -> bool:
     """Whether a folder holds the finished run of an annotator."""
     record = folder / RECORD
-    return record.is_file() and json.loads(record.read_text(encoding="utf-8")).get("kind") == KIND
+    content = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
+    return isinstance(content, dict) and content.get("kind") == KIND
 
 
 def read_annotation(folder: Path) -> StoredAnnotation:

@@ -407,6 +407,13 @@ def test_what_is_missing_is_named(featured, tmp_path, server):
     assert "prompt tokens" in said
 
 
+@pytest.mark.parametrize("content", ["[1]", '{"kind": "annotation"}', "{", "null"])
+def test_a_damaged_record_is_one_line(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    for command in ("status", "ledger"):
+        assert "run.json is damaged" in call("annotate", command, tmp_path, expect=2)
+
+
 def test_folder_belongs_to_one_job_and_force_keeps_what_was_paid(featured, tmp_path, server):
     out, llm = tmp_path / "run", llm_of(server)
     run(featured, llm, out, "--no-repair")

@@ -12,6 +12,9 @@ OUTPUTS = (RECORD, JOB, PROGRESS, AUDIT, PREDICTIONS, LABELS, ADJACENCY, HISTORY
 # what was paid for outlives --force
 KEEPS = (f"{ANSWERS}*",)
 KIND = "annotation"
+BEGUN = ("command", "key", "budget", "data")
+# without which a record is no record
+NEEDED = {JOB: BEGUN, RECORD: (*BEGUN, "status", "answers", "usage")}
 
 
 def annotation_folder(path: Path, key: str) -> RunFolder:
@@ -34,6 +37,8 @@ def read_begun(folder: Path) -> tuple[dict[str, Any], bool]:
         if content is not None:
             if content.get("kind") != KIND:
                 raise ValueError(f"{folder} holds another kind of run: {content.get('command')}")
+            if not set(NEEDED[name]) <= set(content):
+                raise ValueError(f"{folder / name} is damaged")
             return content, name == RECORD
     raise ValueError(f"{folder} holds no run of `graphnoise annotate run`")
 
@@ -48,7 +53,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return None
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError:
+    except (ValueError, TypeError):
         raise ValueError(f"{path} is damaged") from None
 
 

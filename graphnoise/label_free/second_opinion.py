@@ -111,7 +111,9 @@ class SecondOpinion:
             doubt=self.doubt,
         )
         both = pooled(answers, theirs)
-        label = np.where(answers.argmax(1) == theirs.argmax(1), both.argmax(1), ABSTAIN)
+        # where nobody answered all classes are alike, and the first of them is no opinion
+        shared = (answers.argmax(1) == theirs.argmax(1)) & (np.ptp(answers, axis=1) > 0)
+        label = np.where(shared, both.argmax(1), ABSTAIN)
         learned = self._learned(graph, label, seed)
         views = {**learned, "annotator_around": answers}
         if oracle.has_second_opinion or not learned:

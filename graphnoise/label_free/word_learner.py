@@ -20,7 +20,7 @@ class WordSettings:
         largest_share: A word in more texts than this share is grammar; no list of stop words, so
             that any language will do.
         strength: Inverse regularisation of the logistic regression.
-        rows: Labels learned from at most, drawn evenly; more no longer move a linear classifier.
+        rows: Labels learned from at most, drawn by chance; more hardly move a linear classifier.
     """
 
     most_words: int = 20_000
@@ -58,7 +58,8 @@ def learn_words(
 
     chosen = WordSettings() if settings is None else settings
     known = np.flatnonzero(labels >= 0)
-    known = known[:: max(1, -(-len(known) // chosen.rows))]
+    if len(known) > chosen.rows:
+        known = np.sort(np.random.default_rng(0).choice(known, chosen.rows, replace=False))
     if len(np.unique(labels[known])) < 2:
         return None
     words = TfidfVectorizer(

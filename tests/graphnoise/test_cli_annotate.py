@@ -187,6 +187,16 @@ def test_plan_and_dry_run_send_nothing_and_tell_what_a_run_does(featured, tmp_pa
     assert f"of which {BUDGET // 2 * 2} are answered in the cache" in " ".join(planned.split())
 
 
+def test_plan_says_that_a_cap_in_dollars_cannot_be_kept(featured):
+    def plan(llm, cap):
+        return call(*words_of(featured, llm, "--budget", 5, "--budget", cap, verb="plan"))
+
+    told = "cannot be kept"
+    assert told in plan("openai:nobody@https://llm.example.org/v1", "$0.50")
+    assert told not in plan("openai:nobody@https://llm.example.org/v1", "9k tokens")
+    assert told not in plan("openai:nobody@http://127.0.0.1:9/v1", "$0.50")
+
+
 def test_budget_is_hard_and_a_larger_one_goes_on(featured, tmp_path, server):
     out, whole, llm = tmp_path / "run", tmp_path / "whole", llm_of(server)
     small = (BUDGET, "1500 tokens")

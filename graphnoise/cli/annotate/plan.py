@@ -66,8 +66,14 @@ def plan(
 
 def print_plan(prepared: "Prepared") -> None:
     """Print what asking would cost, and one prompt."""
+    from graphnoise.annotators.budget import unkept_cap
+
     found, say = prepared.classifier.plan(prepared.graph), output()
     say.print(facts("", [("budget", prepared.budget.describe()), *found.rows()]))
+    cap = prepared.budget.money
+    if cap is not None and found.estimate.usage.money is None:
+        # a run would refuse it, and a plan is there to tell beforehand
+        say.print(f"\n{unkept_cap(cap)}")
     if found.estimate.sample_prompt:
         say.print("\none prompt as it would be sent\n")
         say.print(visible(found.estimate.sample_prompt))

@@ -37,5 +37,10 @@ ANNOTATORS = Registry(
             "answers drawn with an LLM's regional and class-dependent errors",
             "this project",
         ),
+        "combined": Entry(
+            "graphnoise.annotators.combined:CombinedAnnotator",
+            "several annotators, their votes weighed by where they agree",
+            "Dawid and Skene, 1979",
+        ),
     },
 )

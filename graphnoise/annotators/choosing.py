@@ -11,6 +11,7 @@ spec                             who answers
 ``embedding:ENCODER``            nearest class description, no LLM; default: the options' encoder
 ``replay:FILE`` or ``FILE#KEY``  recorded answers; KEY names an array of an ``.npz``
 ``simulated``                    answers drawn from the truth with an LLM's errors
+``combined:SPEC,SPEC``           several of the above, their votes combined
 ================================ ==================================================================
 """
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from graphnoise.text_graph import TextGraph
 
 WITH_ADDRESS = ("openai", "systemone")
-NEED_ARGUMENT = ("local", "replay")
+NEED_ARGUMENT = ("local", "replay", "combined")
 NEED_GRAPH = ("simulated",)
 
 
@@ -104,7 +105,12 @@ def read_spec(spec: str, options: AnnotatorOptions | None = None) -> AnnotatorSp
         if not argument or (kind == "systemone" and url is None):
             raise ValueError(f"{kind} needs a model and an address: {kind}:MODEL@http://...")
     elif kind in NEED_ARGUMENT and not argument:
-        raise ValueError(f"annotator {kind!r} needs a file or folder: {kind}:PATH")
+        wanted = (
+            "two specs: combined:SPEC,SPEC"
+            if kind == "combined"
+            else f"a file or folder: {kind}:PATH"
+        )
+        raise ValueError(f"annotator {kind!r} needs {wanted}")
     return AnnotatorSpec(kind, argument, url)
 
 

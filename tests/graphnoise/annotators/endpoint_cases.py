@@ -25,7 +25,10 @@ def questions(count: int, *, texts: Sequence[str] | None = None, classes: ClassL
 
 
 def endpoint(
-    server: ScriptedServer | str, cache: Path | None = None, patience: Patience = QUICK, **options: Any
+    server: ScriptedServer | str,
+    cache: Path | None = None,
+    patience: Patience = QUICK,
+    **options: Any,
 ) -> EndpointAnnotator:
     url = server if isinstance(server, str) else server.url
     options = {"timeout": 60.0, "concurrency": 4, **options}

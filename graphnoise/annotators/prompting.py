@@ -361,7 +361,7 @@ def _filled(template: PromptTemplate, values: dict[str, Any]) -> list[dict[str, 
         return [
             {"role": role, "content": body.render(values).strip()} for role, body in template.parts
         ]
-    except (TemplateError, TypeError) as error:
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise ValueError(f"{template.name}: {error}") from None
 
 

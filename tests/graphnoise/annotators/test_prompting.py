@@ -297,3 +297,15 @@ def test_unknown_templates():
     with pytest.raises(ValueError, match="reply must be one of"):
         schema_for(CLASSES, "prose")
     assert PROMPTS.is_dir()
+
+
+@pytest.mark.parametrize(
+    "wrong", ["{{ 1 / 0 }}", "{{ nope }}", "{{ 'a' + 1 }}", "{{ '%d' % 'a' }}"]
+)
+def test_a_template_that_fails_when_filled_is_one_line(tmp_path, wrong):
+    path = tmp_path / "mine.jinja"
+    path.write_text(f"---\nreply: name\nmax_tokens: 10\n---\n[user]\n{wrong} {{{{ text }}}}\n")
+    asked = Questions(np.arange(1), ("a text",), ClassList(("cat", "dog")))
+    with pytest.raises(ValueError, match="mine") as refused:
+        make_prompt(path, asked, 0)
+    assert len(str(refused.value).splitlines()) == 1

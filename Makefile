@@ -14,6 +14,9 @@ SHOP := $(NOISE_DATA)/fashion2k
 CLEAN_SHOP := $(BIN)/multimodal clean $(SHOP) --format folder --classes benchmarks/classes/fashion.csv \
 	--column id=id --column title=productDisplayName --column label=
 
+# processes that run the tests; 0 runs them in this one
+TEST_WORKERS ?= 2
+
 .PHONY: help install demo demo-images demo-images-clip test lint format bench bench-gpu docs clean
 
 help:
@@ -45,8 +48,9 @@ demo-images-clip: $(READY) ## the same with the CLIP embeddings that come with t
 	$(BIN)/python -m benchmarks.fashion_truth $(SHOP) demo-images-clip/truth.csv
 	$(BIN)/multimodal report demo-images-clip --truth demo-images-clip/truth.csv
 
-test: $(READY) ## the tests
-	$(BIN)/python -m pytest
+# files go to the workers whole, so that what their tests share is made once; a thread each
+test: $(READY) ## the tests, on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile
 
 lint: $(READY) ## format check, lint, strict types
 	$(BIN)/ruff format --check .

@@ -33,6 +33,10 @@ from graphnoise.text_graph import text_graph
 from labelnoise.class_list import ClassList
 
 BAR = 2_000  # annotations per second, wall clock, on two cores
+DISTURBED = (
+    " More was at work than the machine has cores: wall seconds are disturbed and say little, CPU"
+    " seconds are the measure."
+)
 QUANTILES = {"fastest": 0.0, "lower_tenth": 0.1, "median": 0.5, "upper_tenth": 0.9, "slowest": 1.0}
 
 
@@ -163,7 +167,8 @@ def page(measured: dict[str, Any], record: dict[str, Any]) -> str:
         f" {measured['texts']} (mean {measured['characters_mean']:.0f} characters), answers in an"
         f" SQLite cache of {measured['cache_megabytes']:.0f} MB. Bar: {BAR:,} replayed annotations"
         " per second, wall clock. Fresh answers come from a server in another process, which"
-        " shares the machine; CPU seconds are the client's.",
+        " shares the machine; CPU seconds are the client's."
+        + (DISTURBED if machine["load_before"] > machine["cores"] else ""),
         "",
         "| what | questions | repeats | wall s, median | fastest .. slowest | CPU s, median"
         " | per second, wall | per second of CPU |",

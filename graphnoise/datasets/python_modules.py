@@ -23,11 +23,12 @@ from graphnoise.datasets.splits import fixed_counts_split
 from graphnoise.graph import UNLABELLED, LabelledGraph, graph_from_arrays
 
 # a change of anything below that changes the graph must change this
-VERSION = 1
+VERSION = 2
 MIN_MODULES, MAX_CLASSES, MAX_PER_CLASS = 40, 12, 250
 MAX_BYTES = 200_000  # larger files are tables written out as code
 N_WORDS, MIN_DOCUMENTS = 2000, 3
 TEXT_LENGTH = 500
+MOST_NAMES = 40  # defined names that stand in for a missing docstring
 LEFT_OUT = {"test", "tests", "_vendor", "vendor", "vendored", "_vendored", "__pycache__"}
 OURS = {"graphnoise", "labelnoise", "multimodal"}
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -39,7 +40,7 @@ class Module:
 
     Attributes:
         name: Dotted name; a package is named without ``__init__``.
-        text: Its docstring.
+        text: Its docstring; where there is none, the names of the functions and classes it defines.
         words: Lower-case parts of the identifiers and of the docstring.
         imports: Dotted names it imports, made absolute; of an imported attribute both the
             module and the module-like longer name.
@@ -54,10 +55,11 @@ class Module:
 def load_python_modules(name: str, places: Places, seed: int = 0) -> LabelledGraph:
     """The graph of the packages installed here: node = module, edge = import.
 
-    Text is the docstring, the class is the top-level package, features are TF-IDF weights of the
-    words in identifiers and docstring; the names of the packages and of what is imported are left
-    out of the words, or they would give the label away. The largest `MAX_CLASSES` packages with
-    at least `MIN_MODULES` modules take part, with their `MAX_PER_CLASS` shallowest modules.
+    Text is the docstring, or the names a module defines where it has none; the class is the
+    top-level package. Features are TF-IDF weights of the words in identifiers and docstring; the
+    names of the packages and of what is imported are left out of the words, or they would give the
+    label away. The largest `MAX_CLASSES` packages with at least `MIN_MODULES` modules take part,
+    with their `MAX_PER_CLASS` shallowest modules.
     The same installation gives the same graph. It is kept in the user's cache.
 
     Args:
@@ -135,13 +137,14 @@ def read_module(name: str, path: Path) -> Module | None:
         return None
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     text = ast.get_docstring(tree) or ""
-    identifiers, imports, bound = list[str](), list[str](), set[str]()
+    identifiers, imports, bound, defined = list[str](), list[str](), set[str](), list[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             imports.extend(_imported(node, package))
             bound.update(alias.asname or alias.name for alias in node.names)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             identifiers.append(node.name)
+            defined.append(node.name)
         elif isinstance(node, ast.Attribute):
             identifiers.append(node.attr)
         elif isinstance(node, ast.arg):
@@ -150,7 +153,13 @@ def read_module(name: str, path: Path) -> Module | None:
             identifiers.append(node.id)
     own = [identifier for identifier in identifiers if identifier not in bound]
     words = [word for part in (*own, *text.split()) for word in _split_words(part)]
-    return Module(name, text, tuple(words), tuple(imports))
+    return Module(name, text or _names_as_text(defined), tuple(words), tuple(imports))
+
+
+def _names_as_text(defined: list[str]) -> str:
+    """What a module without a docstring can be known by; "" where it defines nothing."""
+    names = [name for name in dict.fromkeys(defined) if not name.startswith("__")]
+    return f"Defines {', '.join(names[:MOST_NAMES])}." if names else ""
 
 
 def build_graph(packages: dict[str, dict[str, Path]]) -> LabelledGraph:

@@ -608,6 +608,14 @@ def test_words_do_not_tell_the_package(two_packages):
     assert documents == [["compute", "thing", "value", "the"]]
 
 
+def test_a_module_without_docstring_is_told_by_what_it_defines(tmp_path):
+    source = tmp_path / "core.py"
+    source.write_text("class Solver:\n    def __init__(self): ...\n    def solve(self): ...\n")
+    assert python_modules.read_module("alpha.core", source).text == "Defines Solver, solve."
+    source.write_text("VALUE = 1\n")
+    assert python_modules.read_module("alpha.core", source).text == ""
+
+
 def test_python_modules_is_cached_and_repeatable(two_packages, alone, monkeypatch):
     first = load_graph("python-modules", seed=1)
     assert first.notes == ("3 isolated nodes kept",)

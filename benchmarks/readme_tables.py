@@ -128,6 +128,33 @@ def annotation_throughput(results: Path) -> list[str]:
     return _in_a_section(results / "speed_annotation_throughput.md", command)
 
 
+def image_text_scale(results: Path) -> list[str]:
+    """Time and memory of a whole cleaning run by number of pairs."""
+    measured = _measured(results, "image_text_scale")
+    if measured is None:
+        return [_missing("python -m benchmarks run image_text_scale")]
+    lines = [
+        "| pairs | CPU s | CPU ms a pair | wall s | pairs a second | peak GB | one read of the"
+        " rows, s | load before |",
+        "|---" * 8 + "|",
+    ]
+    for found in sorted(measured.values(), key=lambda one: one["rows"]):
+        lines.append(
+            f"| {found['rows']:,} | {found['cpu_seconds']:,.0f} |"
+            f" {1000 * found['cpu_seconds'] / found['rows']:.2f} | {found['wall_seconds']:,.0f} |"
+            f" {found['rows_per_second']:,.0f} | {found['peak_gigabytes']['proportional']:.1f} |"
+            f" {found['floor']['seconds']:.1f} | {found['load_before']:.1f} |"
+        )
+    one = next(iter(measured.values()))
+    return [
+        *lines,
+        "",
+        f"{one['classes']:,} classes, 512 columns, {one['workers']} workers. Wall seconds hold"
+        " whatever else ran on the machine; CPU seconds are the run's own. Memory counts each"
+        " resident page of all processes once; pages of mapped files among them can be dropped.",
+    ]
+
+
 def speed(results: Path) -> list[str]:
     """CPU times against other ways to compute the same, each pair timed in turns."""
     lines = ["| what | ours | against | ratio |", "|---|---|---|---|"]
@@ -162,6 +189,7 @@ TABLES: Mapping[str, Callable[[Path], list[str]]] = {
     "image-text-flickr": image_text_tables.flickr,
     "image-text-notes": image_text_tables.notes,
     "image-text-bars": image_text_tables.wanted_and_found,
+    "image-text-scale": image_text_scale,
 }
 
 

@@ -188,8 +188,8 @@ def page(measured: dict[str, Any], record: dict[str, Any]) -> str:
         "# Selecting nodes: quality and cost",
         "",
         f"{record['date']}, {machine['processor']}, {machine['cores']} cores,"
-        f" {machine['threads']} thread(s) used. Taken at low priority beside other work (load"
-        f" {machine['load_before']}): CPU seconds are the measure, wall seconds are disturbed.",
+        f" {machine['threads']} thread(s), load before {machine['load_before']}: beside other work"
+        " wall seconds are disturbed and CPU seconds are the measure.",
         "",
         "## Cora, 2,708 nodes: medoids against k-medoids on all distances",
         "",

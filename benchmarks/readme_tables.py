@@ -276,7 +276,10 @@ def _confident_learning(results: Path) -> Iterable[str]:
 
 
 def _where(results: Path) -> list[str]:
-    record = next(filter(None, map(_read, sorted(results.glob("speed_*.json")))), None)
+    # of the measurements in this table, not of whatever file comes first
+    names = ("erase_epoch", "coding_rate", "label_propagation", "confident_learning")
+    found = (_read(results / f"speed_{name}.json") for name in names)
+    record = next(filter(None, found), None)
     if record is None:
         return []
     machine, versions = record["machine"], record["versions"]

@@ -15,7 +15,6 @@ but for errors. Embeddings of texts are kept in the user's cache. Tables:
 
 import argparse
 import json
-import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -31,7 +30,8 @@ from benchmarks.papers.image_text_data import DATA_SETS, DataSet, Sources, Task,
 from benchmarks.papers.image_text_entrants import Entrant, entrants, why_not
 from benchmarks.papers.image_text_metrics import label_scores, pair_scores, probe_accuracy
 from benchmarks.papers.image_text_tables import GIVEN, write_tables
-from benchmarks.speed.paired import RESULTS, machine
+from benchmarks.papers.run_log import read_runs, session_head
+from benchmarks.speed.paired import RESULTS
 
 RUNS = RESULTS / "image_text_cleaning.jsonl"
 # a method that fails is a row with its error, not a gap
@@ -151,19 +151,6 @@ def seeds_of(entrant: Entrant | None, data_set: DataSet) -> tuple[int, ...]:
     return data_set.seeds[:1] if once else data_set.seeds
 
 
-def read_runs(path: Path = RUNS) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(rows, heads of sessions) written so far; a line cut short by a crash is left out."""
-    rows: list[dict[str, Any]] = []
-    heads: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            found = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        (heads if "versions" in found else rows).append(found)
-    return rows, heads
-
-
 def run(
     cells: Iterable[Cell],
     sources: Sources,
@@ -188,7 +175,7 @@ def run(
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        head = _head()
+        head = session_head()
         # the empty line ends one that a crash has cut short
         file.write("\n" * (path.stat().st_size > 0) + json.dumps(head) + "\n")
         for count, row in enumerate(_rows(missing, sources, workers), start=1):
@@ -213,14 +200,6 @@ def _rows(cells: Sequence[Cell], sources: Sources, workers: int) -> Iterator[dic
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in Cell.__annotations__)
-
-
-def _head() -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    date = time.strftime("%Y-%m-%d", time.gmtime())
-    return {"commit": commit.stdout.strip(), "date": date, **machine()}
 
 
 def _brief(row: Mapping[str, Any]) -> str:

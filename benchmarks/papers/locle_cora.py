@@ -12,7 +12,6 @@ Runs append to ``benchmarks/results/locle_cora.jsonl``; what is there is not run
 import argparse
 import json
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -26,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.papers.locle_cora_tables import write_tables
-from benchmarks.speed.paired import RESULTS, machine
+from benchmarks.papers.run_log import read_runs, session_head
+from benchmarks.speed.paired import RESULTS
 
 RUNS = RESULTS / "locle_cora.jsonl"
 CLASSES = Path(__file__).parents[1] / "classes" / "cora.yaml"
@@ -291,19 +291,6 @@ def planned(
     return sorted(cells, key=lambda cell: cell.seed)
 
 
-def read_runs(path: Path = RUNS) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(rows, heads of sessions) so far; a line cut short by a crash is left out."""
-    rows: list[dict[str, Any]] = []
-    heads: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            found = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        (heads if "versions" in found else rows).append(found)
-    return rows, heads
-
-
 def run(cells: Iterable[Cell], *, workers: int, path: Path = RUNS) -> None:
     """Run what is missing; append as results come."""
     done = {(row["method"], row["budget"], row["seed"]) for row in read_runs(path)[0]}
@@ -312,13 +299,9 @@ def run(cells: Iterable[Cell], *, workers: int, path: Path = RUNS) -> None:
         return
     cora()  # what is encoded for the first time is encoded once, not by every worker
     path.parent.mkdir(parents=True, exist_ok=True)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    head = {"commit": commit, "date": time.strftime("%Y-%m-%d", time.gmtime()), **machine()}
     with path.open("a", encoding="utf-8") as file:
         # the empty line ends one that a crash has cut short
-        file.write("\n" * (path.stat().st_size > 0) + json.dumps(head) + "\n")
+        file.write("\n" * (path.stat().st_size > 0) + json.dumps(session_head()) + "\n")
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             for count, future in enumerate(
                 as_completed([pool.submit(measure, cell) for cell in missing]), start=1
@@ -343,7 +326,7 @@ def main() -> None:
     if not arguments.tables:
         cells = planned(arguments.methods, arguments.budgets, arguments.seeds)
         run(cells, workers=arguments.workers)
-    rows, heads = read_runs()
+    rows, heads = read_runs(RUNS)
     write_tables(rows, heads, list(entrants()))
 
 

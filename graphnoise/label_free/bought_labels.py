@@ -10,8 +10,8 @@ from graphnoise.annotators.base import ABSTAIN
 from graphnoise.label_free.base import LabelFreeFit, Oracle, StageReport
 from graphnoise.label_free.second_opinion import reliability_of, stage_numbers
 from graphnoise.label_free.training import FixedTraining, one_hot, train_network
-from graphnoise.node_selection import SELECTORS
 from graphnoise.node_selection.base import Situation
+from graphnoise.node_selection.choosing import chosen_nodes
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,7 @@ class BoughtLabels:
 
     def first_nodes(self, situation: Situation, budget: int) -> NDArray[np.int64]:
         """All nodes that `run` asks about, in order."""
-        nodes: NDArray[np.int64] = (
-            SELECTORS.load(self.selector)(**self.selector_options).select(situation, budget).nodes
-        )
-        return nodes
+        return chosen_nodes(self.selector, self.selector_options, situation, budget)
 
     def run(
         self,

@@ -15,6 +15,7 @@ from graphnoise.label_free.stage_ensemble import average_stages
 from graphnoise.label_free.training import one_hot, train_network
 from graphnoise.node_selection import SELECTORS
 from graphnoise.node_selection.base import Situation
+from graphnoise.node_selection.choosing import chosen_nodes
 from graphnoise.node_selection.harmony import confident_nodes, critical_nodes
 
 
@@ -67,9 +68,8 @@ class Locle:
     def first_nodes(self, situation: Situation, budget: int) -> NDArray[np.int64]:
         """Nodes that `run` asks about before it has seen an answer ``[<= budget]``, in order."""
         rules = self.settings
-        selector = SELECTORS.load(rules.selector)(**rules.selector_options)
-        nodes: NDArray[np.int64] = selector.select(situation, rules.purchases(budget)[0]).nodes
-        return nodes
+        first = rules.purchases(budget)[0]
+        return chosen_nodes(rules.selector, rules.selector_options, situation, first)
 
     def run(
         self,

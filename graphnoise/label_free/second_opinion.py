@@ -12,8 +12,8 @@ from graphnoise.label_free.base import LabelFreeFit, Oracle, StageReport
 from graphnoise.label_free.opinions import Rows, described, heard, pooled, smoothed
 from graphnoise.label_free.training import FixedTraining, one_hot, train_network
 from graphnoise.label_free.word_learner import WordSettings, learn_words
-from graphnoise.node_selection import SELECTORS
 from graphnoise.node_selection.base import Situation
+from graphnoise.node_selection.choosing import chosen_nodes
 from graphnoise.text_graph import TextGraph
 
 
@@ -78,10 +78,7 @@ class SecondOpinion:
 
     def first_nodes(self, situation: Situation, budget: int) -> NDArray[np.int64]:
         """All nodes that `run` asks about, in order."""
-        nodes: NDArray[np.int64] = (
-            SELECTORS.load(self.selector)(**self.selector_options).select(situation, budget).nodes
-        )
-        return nodes
+        return chosen_nodes(self.selector, self.selector_options, situation, budget)
 
     def run(
         self,

@@ -292,7 +292,7 @@ def test_pages_may_ask_for_the_tables(tmp_path):
     from benchmarks.readme_tables import TABLES, filled
 
     names = [name for name in TABLES if name.startswith("image-text")]
-    assert len(names) == 6
+    assert len(names) == 7
     for name in names:
         place = f"<!-- results:{name} -->\n<!-- /results:{name} -->\n"
         assert filled(place, tmp_path).count("\n") > 2

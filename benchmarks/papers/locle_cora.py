@@ -159,6 +159,7 @@ def clean_labels(seed: int, budget: int) -> Mapping[str, float]:
 def entrants() -> dict[str, Entrant]:
     """Rows of the table, in their order."""
     from graphnoise.label_free.bought_labels import BoughtLabels
+    from graphnoise.label_free.imprecise_labels import ImpreciseLabels
     from graphnoise.label_free.locle import Locle
     from graphnoise.label_free.second_opinion import SecondOpinion
 
@@ -178,6 +179,7 @@ def entrants() -> dict[str, Entrant]:
     return rows | {
         "filtered medoids given": Entrant(recipe_run(bought("medoids", 0.3), "given")),
         "filtered medoids described": Entrant(recipe_run(bought("medoids", 0.3), "described")),
+        "imprecise_labels described": Entrant(recipe_run(ImpreciseLabels, "described"), (175, 350)),
         "locle given": Entrant(recipe_run(Locle, "given")),
         "locle_paper": Entrant(
             recipe_run(lambda: Locle.paper("cora", "gcn"), "given"), (175, 350), SEEDS[:3]

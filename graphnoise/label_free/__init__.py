@@ -18,6 +18,11 @@ RECIPES = Registry(
             "GCN on the bought labels, without those the prior finds least likely",
             "filtered FeatProp of LLM-GNN, ICLR 2024",
         ),
+        "imprecise_labels": Entry(
+            "graphnoise.label_free.imprecise_labels:ImpreciseLabels",
+            "EM over the candidates of ranked answers, a GCN as the model",
+            "Imprecise Label Learning, NeurIPS 2024",
+        ),
         "locle": Entry(
             "graphnoise.label_free.locle:Locle",
             "stages of GCN training, confident and critical nodes, labels corrected on a rewired"

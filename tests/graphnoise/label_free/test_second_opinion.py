@@ -7,6 +7,7 @@ from graphnoise.annotators.base import ABSTAIN
 from graphnoise.label_free import RECIPES
 from graphnoise.label_free.base import Oracle
 from graphnoise.label_free.bought_labels import BoughtLabels
+from graphnoise.label_free.imprecise_labels import ImpreciseLabels, expected
 from graphnoise.label_free.second_opinion import SecondOpinion
 from graphnoise.label_free.training import FixedTraining
 from graphnoise.label_free.word_learner import WordSettings
@@ -22,7 +23,12 @@ from tests.graphnoise.label_free.small_text_graphs import (
 TRAINING = FixedTraining(NetworkSettings(hidden=16), epochs=15, learning_rate=0.05)
 OURS = SecondOpinion(training=TRAINING, words=WordSettings(least_texts=1, largest_share=0.9))
 PLAIN = BoughtLabels(training=TRAINING)
-BOTH = pytest.mark.parametrize("recipe", [OURS, PLAIN], ids=["second_opinion", "bought_labels"])
+IMPRECISE = ImpreciseLabels(training=TRAINING, rounds=2)
+BOTH = pytest.mark.parametrize(
+    "recipe",
+    [OURS, PLAIN, IMPRECISE],
+    ids=["second_opinion", "bought_labels", "imprecise_labels"],
+)
 WORDS = (("cat", "kitten", "purr"), ("piston", "valve", "engine"), ("tax", "law", "court"))
 
 
@@ -165,6 +171,7 @@ def test_the_filter_drops_what_the_prior_finds_least_likely():
         (lambda: SecondOpinion(neighbours=0), "neighbours must be at least 1"),
         (lambda: SecondOpinion(doubt=1.5), r"doubt must lie in \[0, 1\]"),
         (lambda: BoughtLabels(drop=1.0), r"drop must lie in \[0, 1\)"),
+        (lambda: ImpreciseLabels(rounds=0), "rounds must be at least 1"),
     ],
 )
 def test_bad_settings(make, message):
@@ -172,7 +179,7 @@ def test_bad_settings(make, message):
         make()
 
 
-@BOTH
+@pytest.mark.parametrize("recipe", [OURS, PLAIN])
 def test_needs_a_prior(recipe):
     graph = planted_graph()
     labels, _ = noisy_answers(graph)
@@ -180,6 +187,35 @@ def test_needs_a_prior(recipe):
     assert recipe.needs_prior
     with pytest.raises(ValueError, match="needs a prior"):
         recipe.run(oracle, seed=0, prior=None)
+
+
+def test_the_candidate_that_is_meant_is_weighed_by_the_model():
+    candidates = np.array([[0.5, 0.5, 0.0], [0.75, 0.25, 0.0], [1.0, 0.0, 0.0]], np.float32)
+    model = np.array([[0.1, 0.3, 0.6], [0.2, 0.6, 0.2], [0.0, 0.9, 0.1]], np.float32)
+    want = [[0.25, 0.75, 0], [0.5, 0.5, 0], [1, 0, 0]]
+    np.testing.assert_allclose(expected(candidates, model), want, atol=1e-5)
+
+
+def test_ranked_lists_are_resolved_by_their_neighbours():
+    graph = planted_graph(n_nodes=150)
+    rng = np.random.default_rng(0)
+
+    class Listing(RecordedAnnotator):
+        """Names two classes, the true one among them, in any order, equally sure of both."""
+
+        def annotate(self, questions, *, purse=None, progress=None):
+            votes = super().annotate(questions, purse=purse)
+            both = np.zeros_like(votes.probabilities)
+            for row, node in enumerate(questions.nodes):
+                other = (graph.truth[node] + rng.integers(1, 3)) % 3
+                both[row, [graph.truth[node], other]] = 0.5
+            return replace(votes, probabilities=both, labels=both.argmax(axis=1))
+
+    oracle = Oracle(graph, Listing(graph, graph.truth), budget=60)
+    fit = IMPRECISE.run(oracle, seed=0, prior=None)
+    asked = fit.asked
+    first = (fit.votes.labels == graph.truth[asked]).mean()
+    assert (fit.label[asked] == graph.truth[asked]).mean() > first + 0.1
 
 
 def test_every_recipe_is_registered_under_its_name():

@@ -17,6 +17,7 @@ from graphnoise.annotators.combining import combine_votes
 from graphnoise.annotators.options import AnnotatorOptions, AnnotatorSpec
 
 if TYPE_CHECKING:
+    from graphnoise.annotators.served import ServedAnnotator
     from graphnoise.text_graph import TextGraph
 
 SEPARATOR = ","
@@ -95,8 +96,15 @@ class CombinedAnnotator:
         return replace(combine_votes(votes), records=records)
 
     def close(self) -> None:
-        """Close the annotators that hold something open."""
-        for annotator in self.annotators:
-            close = getattr(annotator, "close", None)
-            if close is not None:
-                close()
+        """Close the annotators that keep a file of answers open."""
+        for part in served_parts(self):
+            part.close()
+
+
+def served_parts(annotator: Annotator) -> "list[ServedAnnotator]":
+    """The annotators behind a server in this one, itself or its parts: what has a ledger."""
+    from graphnoise.annotators.served import ServedAnnotator
+
+    if isinstance(annotator, CombinedAnnotator):
+        return [part for one in annotator.annotators for part in served_parts(one)]
+    return [annotator] if isinstance(annotator, ServedAnnotator) else []

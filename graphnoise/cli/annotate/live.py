@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from graphnoise.annotators.base import Annotator, Estimate, Purse, Questions, Votes
 from graphnoise.annotators.base import Progress as Told
-from graphnoise.annotators.served import ServedAnnotator
+from graphnoise.annotators.combined import served_parts
 from graphnoise.report.annotation_words import paid
 from labelnoise.atomic_files import write_json
 
@@ -50,9 +50,9 @@ class Watched:
     ) -> Votes:
         """The annotator's answers."""
         before = self.note.asked
-        if isinstance(self.inner, ServedAnnotator):
+        for part in served_parts(self.inner):
             # the same rounds in the same order when resumed: the ledger finds its rows again
-            self.inner.stage = f"Q{self.rounds}"
+            part.stage = f"Q{self.rounds}"
         self.rounds += 1
 
         def tell(done: int, total: int, what: str) -> None:

@@ -16,8 +16,8 @@ import labelnoise
 from graphnoise.annotators.base import Annotator, Purse, Questions, Usage
 from graphnoise.annotators.budget import Budget, BudgetPurse
 from graphnoise.annotators.choosing import make_annotator
+from graphnoise.annotators.combined import served_parts
 from graphnoise.annotators.ledger import Ledger, read_ledger
-from graphnoise.annotators.served import ServedAnnotator
 from graphnoise.cli.annotate.job import NO_ENCODER, AnnotationJob, Service
 from graphnoise.cli.annotate.live import Note, Watched, live, reasons_in_words
 from graphnoise.cli.annotate.places import ANSWERS, KIND
@@ -143,8 +143,8 @@ def prepare(
     elif not graph.embedding.any():
         raise ValueError("--text-encoder none: the graph has no features to use instead of texts")
     annotator = make_annotator(job.llm, options, graph=graph)
-    if isinstance(annotator, ServedAnnotator):
-        annotator.run = run
+    for part in served_parts(annotator):
+        part.run = run
     # a template that is not there is told before anything is begun
     _ = annotator.settings()
     assert budget.calls is not None
@@ -279,8 +279,8 @@ def closed_after(annotator: Annotator) -> Iterator[None]:
     try:
         yield
     finally:
-        if isinstance(annotator, ServedAnnotator):
-            annotator.close()
+        for part in served_parts(annotator):
+            part.close()
 
 
 def results(fitted: LabelFreeClassifier, audit: LabelAudit, ready: Prepared) -> dict[str, Any]:

@@ -3,8 +3,9 @@ import pytest
 
 from graphnoise.annotators.base import NoLimit, Questions
 from graphnoise.annotators.choosing import make_annotator
-from graphnoise.annotators.combined import CombinedAnnotator
+from graphnoise.annotators.combined import CombinedAnnotator, served_parts
 from graphnoise.annotators.combining import combine_votes
+from graphnoise.annotators.options import AnnotatorOptions
 from graphnoise.annotators.replay import ReplayAnnotator
 from labelnoise.class_list import ClassList
 
@@ -79,3 +80,16 @@ def test_bad_specs(text, message, files):
 def test_needs_two():
     with pytest.raises(ValueError, match="at least 2"):
         CombinedAnnotator([])
+
+
+def test_the_parts_with_a_ledger_are_found(files, tmp_path):
+    options = AnnotatorOptions(cache=tmp_path / "answers.sqlite")
+    served = [f"openai:{model}@http://127.0.0.1:9/v1" for model in ("one", "two")]
+    recorded = f"replay:{files[1][0]}#topk"
+    annotator = make_annotator("combined:" + ",".join([*served, recorded]), options)
+    assert [part.settings()["model"] for part in served_parts(annotator)] == ["one", "two"]
+    alone = make_annotator(served[0], options)
+    assert served_parts(alone) == [alone]
+    assert served_parts(make_annotator(recorded)) == []
+    annotator.close()
+    alone.close()

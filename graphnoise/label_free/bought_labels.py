@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from graphnoise.annotators.base import ABSTAIN
 from graphnoise.label_free.base import LabelFreeFit, Oracle, StageReport
-from graphnoise.label_free.second_opinion import reliability_of, stage_numbers
+from graphnoise.label_free.second_opinion import network_fit, stage_numbers
 from graphnoise.label_free.training import FixedTraining, one_hot, train_network
 from graphnoise.node_selection.base import Situation
 from graphnoise.node_selection.choosing import chosen_nodes
@@ -77,16 +77,4 @@ class BoughtLabels:
         numbers = stage_numbers(votes, label)
         if report is not None:
             report("bought_labels", numbers)
-        views = {"network": answer.probabilities}
-        if prior is not None and oracle.has_second_opinion:
-            views["descriptions"] = prior
-        return LabelFreeFit(
-            probabilities=answer.probabilities,
-            asked=asked,
-            votes=votes,
-            label=label,
-            weight=(label != ABSTAIN).astype(np.float32),
-            reliability=reliability_of(oracle, prior),
-            views=views,
-            stages=[numbers],
-        )
+        return network_fit(oracle, label, answer.probabilities, prior=prior, stages=[numbers])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from graphnoise.annotators.base import ABSTAIN
 from graphnoise.label_free.base import LabelFreeFit, Oracle, StageReport
 from graphnoise.label_free.opinions import Rows, pooled
-from graphnoise.label_free.second_opinion import reliability_of, stage_numbers
+from graphnoise.label_free.second_opinion import network_fit, stage_numbers
 from graphnoise.label_free.training import FixedTraining, train_network
 from graphnoise.node_selection.base import Situation
 from graphnoise.node_selection.choosing import chosen_nodes
@@ -95,19 +95,7 @@ class ImpreciseLabels:
             )
             if report is not None:
                 report(f"round {number + 1}", stages[-1])
-        views = {"network": model}
-        if prior is not None and oracle.has_second_opinion:
-            views["descriptions"] = prior
-        return LabelFreeFit(
-            probabilities=model,
-            asked=asked,
-            votes=votes,
-            label=label,
-            weight=(label != ABSTAIN).astype(np.float32),
-            reliability=reliability_of(oracle, prior),
-            views=views,
-            stages=stages,
-        )
+        return network_fit(oracle, label, model, prior=prior, stages=stages)
 
 
 def expected(candidates: Rows, model: Rows) -> Rows:

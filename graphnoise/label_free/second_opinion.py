@@ -1,5 +1,6 @@
 """Our recipe: believe an LLM where a second opinion shares its view, and learn from there."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,6 +144,38 @@ class SecondOpinion:
             answer = train_network(graph, targets, settings=self.training, seed=seed)
             learned["network"] = answer.probabilities
         return learned
+
+
+def network_fit(
+    oracle: Oracle,
+    label: NDArray[np.int64],
+    probabilities: Rows,
+    *,
+    prior: Rows | None,
+    stages: Sequence[Mapping[str, float]],
+) -> LabelFreeFit:
+    """The fit of a recipe that trains a network alone on what it bought.
+
+    Args:
+        oracle: Who was asked, and what was answered.
+        label: Label each node was trained with ``[N]``, -1 where none.
+        probabilities: The network's answer ``[N, K]``.
+        prior: Second opinion for the audit, or None.
+        stages: Plain numbers per stage.
+    """
+    views = {"network": probabilities}
+    if prior is not None and oracle.has_second_opinion:
+        views["descriptions"] = prior
+    return LabelFreeFit(
+        probabilities=probabilities,
+        asked=np.array(oracle.asked, dtype=np.int64),
+        votes=oracle.votes,
+        label=label,
+        weight=(label != ABSTAIN).astype(np.float32),
+        reliability=reliability_of(oracle, prior),
+        views=views,
+        stages=stages,
+    )
 
 
 def reliability_of(oracle: Oracle, prior: Rows | None) -> NDArray[np.float64]:
